@@ -9,7 +9,7 @@
 #[path = "simulation/mod.rs"]
 mod simulation;
 
-use simulation::script::{Fault, Script, Step};
+use simulation::script::{Fault, Script, Step, forgotten_list};
 use simulation::{Seen, case, kept, plan, run};
 
 /// So many plans by default.
@@ -41,6 +41,7 @@ fn reaches(seen: &Seen, operators: usize) {
         seen.late,
         seen.ends,
         seen.lists,
+        seen.expired,
         leaders,
     ];
     let few = number("PLANS", PLANS) < PLANS;
@@ -156,6 +157,22 @@ fn a_failover_ends_well_though_admission_refuses_or_hangs() {
             }
         }
     }
+}
+
+#[test]
+fn a_list_that_is_forgotten_while_it_is_read_begins_anew() {
+    let mut seen = Seen::default();
+    for (seed, deletes) in (0..).zip([false, true, false, true]) {
+        let script = Script {
+            seed,
+            operators: 1,
+            monitor: false,
+            steps: forgotten_list(0, 0, 2_000, deletes),
+            rest: 60_000,
+        };
+        seen += run(&script, &case()).unwrap_or_else(|broken| panic!("{script:?}: {broken}"));
+    }
+    assert!(seen.lists > 4 && seen.expired > 0, "{seen:?}");
 }
 
 /// S7: whoever leads, the same is written.

@@ -138,6 +138,17 @@ impl Aliases {
         before != self.pairs.len()
     }
 
+    /// Targets have other ids from now on, no two of them the same.
+    pub fn rename(&mut self, now: impl Fn(&TargetId) -> TargetId) {
+        let seen = std::mem::take(&mut self.seen).into_iter();
+        self.seen = seen.map(|(id, seen)| (now(&id), seen)).collect();
+        let pairs = std::mem::take(&mut self.pairs).into_iter();
+        let renamed = |((one, other), relation): ((TargetId, TargetId), Relation)| {
+            (pair(&now(&one), &now(&other)), relation)
+        };
+        self.pairs = pairs.map(renamed).collect();
+    }
+
     /// Forgets all targets but these.
     pub fn retain(&mut self, is_one: impl Fn(&TargetId) -> bool) {
         self.seen.retain(|id, _| is_one(id));

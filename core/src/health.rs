@@ -271,7 +271,7 @@ impl Health {
     pub fn verdict(&self) -> Self {
         let mut verdict = self.clone();
         verdict.breaker.circuit = verdict.breaker.circuit.shown();
-        (verdict.asked, verdict.doubted_since, verdict.session_lost) = (None, None, false);
+        (verdict.asked, verdict.doubted_since) = (None, None);
         verdict.sqlstate = verdict.sqlstate.shown();
         verdict
     }

@@ -63,6 +63,7 @@ impl Evidence<'_> {
             promotable: self.endpoint.promotable,
             role: health.role,
             answers: health.proves_role(),
+            doubted: health.session_lost,
             asked: health.asked,
             writable_since: health.writable_since,
             well: health.is_well(),

@@ -9,6 +9,7 @@ mod following;
 mod instances;
 mod memory;
 mod policy;
+mod renames;
 mod samples;
 mod watched;
 

@@ -91,6 +91,7 @@ impl View {
             promotable: true,
             role: self.writable.map(role),
             answers: self.answers,
+            doubted: false,
             asked: self.asked,
             writable_since: self.writable_since,
             well: self.answers,

@@ -1,6 +1,6 @@
 //! A simulated API server: objects, the policy's status, resource versions, and what watches show.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use distributary::render::merge::merge;
 use distributary::render::reading::{FIELD_MANAGER, Text, Version, observed};
@@ -35,6 +35,22 @@ pub struct Api {
     pub lease: Option<LeaseRecord>,
     /// Writes of objects and of the status that were carried out.
     pub writes: usize,
+}
+
+/// Objects of a list in one page.
+const PAGE: usize = 2;
+
+/// A list that is read page by page, all of it as it was when it began.
+#[derive(Debug)]
+pub struct List {
+    pub version: u64,
+    pages: VecDeque<Vec<Input<Text>>>,
+}
+
+impl List {
+    pub fn is_read(&self) -> bool {
+        self.pages.is_empty()
+    }
 }
 
 pub fn key() -> PolicyKey {
@@ -156,16 +172,30 @@ impl Api {
 
     /// What watches that have shown everything up to `cursor` show next.
     pub fn watched(&self, cursor: Option<u64>) -> Vec<Input<Text>> {
-        if self.lists(cursor) {
-            return self.list();
-        }
         let changes = self.history.range(cursor.unwrap_or_default() + 1..);
         changes
             .map(|(version, change)| seen(*version, change.clone()))
             .collect()
     }
 
-    fn list(&self) -> Vec<Input<Text>> {
+    /// A list of everything begins.
+    pub fn list(&self) -> List {
+        let mut all = self.listed().into_iter();
+        let page = || Some(all.by_ref().take(PAGE).collect::<Vec<_>>()).filter(|page| !page.is_empty());
+        List {
+            version: self.version,
+            pages: std::iter::from_fn(page).collect(),
+        }
+    }
+
+    /// The next page of a list; `None`: its version is forgotten, and so its continue token is refused with 410.
+    pub fn page(&self, list: &mut List) -> Option<Vec<Input<Text>>> {
+        let is_known = list.version >= self.compacted;
+        is_known.then(|| list.pages.pop_front().unwrap_or_default())
+    }
+
+    /// Everything, as lists show it.
+    pub fn listed(&self) -> Vec<Input<Text>> {
         let mut inputs = Vec::new();
         for kind in Kind::ALL.iter().copied() {
             let objects = self.of_kind(kind);

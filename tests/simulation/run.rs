@@ -14,7 +14,7 @@ use distributary_core::target::{CheckAnswer, ProbeKey, SessionAnswer};
 use distributary_core::world::Event;
 use serde_json::json;
 
-use super::api::{self, Api, is_slice_of, key, refused, unknown};
+use super::api::{self, Api, List, is_slice_of, key, refused, unknown};
 use super::laws::{Laws, READS, is_out, lacks, may_lead};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
@@ -43,6 +43,8 @@ struct Seat {
     life: u32,
     /// What watches have shown.
     cursor: Option<u64>,
+    /// The list that is being read.
+    list: Option<List>,
     wire: Wire,
     stopped: Duration,
     /// Until when its clock stands still.
@@ -126,6 +128,8 @@ pub struct Seen {
     pub ends: usize,
     /// A watch began anew.
     pub lists: usize,
+    /// A list began anew, as its continue token had expired.
+    pub expired: usize,
     /// The lease changed hands.
     pub leaders: usize,
     /// Writes after the first fault.
@@ -139,6 +143,7 @@ impl std::ops::AddAssign for Seen {
         self.late += more.late;
         self.ends += more.ends;
         self.lists += more.lists;
+        self.expired += more.expired;
         self.leaders += more.leaders;
         self.written += more.written;
     }
@@ -679,9 +684,14 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         it.watched = false;
-        self.seen.lists += usize::from(self.api.lists(it.cursor));
-        let inputs = self.api.watched(it.cursor);
-        it.cursor = Some(self.api.head());
+        let inputs = self.shown(seat);
+        let it = &mut self.seats[seat];
+        if it.list.is_some() || it.cursor != Some(self.api.head()) {
+            it.watched = true;
+            let at = self.now + millis(1 + self.chance(60));
+            self.push_of(seat, at, Act::Watched);
+        }
+        let it = &mut self.seats[seat];
         for input in &inputs {
             match input {
                 Input::StatusSeen { version, status, .. } => it.wire.shown(version, status),
@@ -701,6 +711,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What watches show next: a page of a list, or all that is new.
+    fn shown(&mut self, seat: usize) -> Vec<Input<Text>> {
+        let it = &mut self.seats[seat];
+        if it.list.is_none() && self.api.lists(it.cursor) {
+            self.seen.lists += 1;
+            it.list = Some(self.api.list());
+        }
+        let Some(list) = &mut it.list else {
+            let new = self.api.watched(it.cursor);
+            it.cursor = Some(self.api.head());
+            return new;
+        };
+        let Some(page) = self.api.page(list) else {
+            self.seen.expired += 1;
+            it.list = None;
+            return Vec::new();
+        };
+        if list.is_read() {
+            it.cursor = Some(list.version);
+            it.list = None;
+        }
+        page
+    }
+
     fn start(&mut self, seat: usize) -> Result<(), String> {
         let it = &mut self.seats[seat];
         if it.operator.is_some() {
@@ -715,14 +749,14 @@ impl<'a> Run<'a> {
         it.wakes = None;
         (it.dies, it.watched, it.lags) = (None, false, Duration::ZERO);
         (it.stopped, it.paused) = (Duration::ZERO, Duration::ZERO);
-        it.cursor = Some(self.api.head());
+        (it.cursor, it.list) = (Some(self.api.head()), None);
         it.ends = None;
         let several = self.script.operators > 1;
         let identity = several.then(|| format!("operator-{seat}_{}", it.life));
         it.wire = Wire::default();
         it.wire.shown(&self.api.status_version(), &self.api.status);
         let mut operator = Operator::starts(self.case, seat, identity, self.now);
-        let mut orders = operator.takes(self.api.watched(None), Vec::new(), self.now);
+        let mut orders = operator.takes(self.api.listed(), Vec::new(), self.now);
         orders.extend(operator.reads(&self.api, self.now));
         orders.extend(operator.candidate(Some(LeaseInput::MayStand), self.now));
         operator.choices.clear();

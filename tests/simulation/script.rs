@@ -1,6 +1,7 @@
 //! What befalls a simulated cluster, and when. A script is drawn by chance or read from `tests/simulation/scripts/`.
 
 use proptest::collection::vec;
+use proptest::option::weighted;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ pub enum Fault {
     Admission { status: bool, refuses: bool, lasts: u64 },
     /// The watches of an operator show nothing.
     Lag { operator: usize, lasts: u64 },
-    /// Watches that are behind end with 410, and list anew.
+    /// Watches that are behind end with 410, and list anew; lists that are being read begin anew.
     Compact,
     /// An operator ends in order, and another process takes its place after so long.
     Terminate { operator: usize, lasts: u64 },
@@ -120,15 +121,55 @@ pub enum Fate {
 
 /// Plans with so many operators.
 pub fn scripts(operators: usize) -> impl Strategy<Value = Script> {
-    let steps = vec(steps(operators), 1..6).prop_map(|parts| parts.into_iter().flatten().collect());
+    let steps = vec(steps(operators), 1..6);
+    let steps = steps.prop_map(|parts| parts.into_iter().flatten().collect::<Vec<_>>());
     let rest = prop_oneof![3 => after(), 1 => 60_000..90_000_u64];
-    (any::<u64>(), any::<bool>(), steps, rest).prop_map(move |(seed, monitor, steps, rest)| Script {
-        seed,
-        operators,
-        monitor,
-        steps,
-        rest,
-    })
+    // Drawn last: without it a plan is the same.
+    let further = weighted(0.2, (0..8_usize, of_the_api_server(operators)));
+    (any::<u64>(), any::<bool>(), steps, rest, further).prop_map(
+        move |(seed, monitor, mut steps, rest, further)| {
+            if let Some((at, further)) = further {
+                let later = steps.split_off(at.min(steps.len()));
+                steps.extend(further.into_iter().chain(later));
+            }
+            Script {
+                seed,
+                operators,
+                monitor,
+                steps,
+                rest,
+            }
+        },
+    )
+}
+
+/// Admission holds writes up; or a watch that is behind lists anew, and that list is forgotten while it is read.
+fn of_the_api_server(operators: usize) -> impl Strategy<Value = Vec<Step>> {
+    let admission = (after(), any::<bool>(), any::<bool>(), lasts());
+    let admission = admission.prop_map(|(begin, status, refuses, lasts)| {
+        let admission = Fault::Admission {
+            status,
+            refuses,
+            lasts,
+        };
+        vec![step(begin, admission)]
+    });
+    let forgotten = (after(), 0..operators, 500..3_000_u64, any::<bool>());
+    let forgotten = forgotten
+        .prop_map(|(begin, operator, lasts, deletes)| forgotten_list(begin, operator, lasts, deletes));
+    prop_oneof![admission, forgotten]
+}
+
+/// The list begins `lasts` after `begin`.
+pub fn forgotten_list(begin: u64, operator: usize, lasts: u64, deletes: bool) -> Vec<Step> {
+    let meddle = |slice, deletes| Fault::Meddle { slice, deletes };
+    vec![
+        step(begin, Fault::Lag { operator, lasts }),
+        step(50, meddle(true, deletes)),
+        step(10, Fault::Compact),
+        step(lasts - 20, meddle(false, false)),
+        step(10, Fault::Compact),
+    ]
 }
 
 /// A single fault, or one of the stories that people tell of clusters, and what becomes of the requests that follow from it.

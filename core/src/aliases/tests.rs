@@ -189,3 +189,20 @@ fn who_is_forgotten_is_the_same_as_nobody() {
     aliases.saw(&id("a"), seen(&instance(5, 1, &[1]), 1, false), BEAT);
     assert_eq!(groups(&aliases), "a=b");
 }
+
+#[test]
+fn other_ids_change_no_relation() {
+    let mut aliases = Aliases::default();
+    for (at, name) in (0..).zip(["vip", "a"]) {
+        aliases.saw(&id(name), seen(&instance(5, 1, &[1, 2]), at, false), BEAT);
+    }
+    aliases.saw(&id("b"), seen(&instance(6, 3, &[3]), 2, false), BEAT);
+    let exchanged = |known: &TargetId| match known.to_string().as_str() {
+        "a" => id("b"),
+        "b" => id("a"),
+        _ => known.clone(),
+    };
+    aliases.rename(exchanged);
+    assert_eq!(groups(&aliases), "b=vip");
+    assert!(aliases.is_known_as(&id("b"), 7, 5) && aliases.is_known_as(&id("a"), 7, 6));
+}

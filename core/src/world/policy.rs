@@ -161,35 +161,40 @@ impl PolicyState {
     }
 
     /// A new host, port or identity is another server, a new threshold or time keeps the state, other endpoints never
-    /// notice.
+    /// notice. A server that is named by another id is the same.
     pub(super) fn edit(
         &mut self,
         (policy, resolved): (Arc<Policy>, Arc<Resolved>),
         incarnations: &mut Incarnations,
         now: Moment,
     ) {
-        let contested = self.contested_targets();
+        let mut contested = self.contested_targets();
         let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
         let resolved_before = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
-        let known = &resolved_before;
-        let service = |resolved: &Resolved, id: &EndpointId| {
-            Some(resolved.endpoint(id)?.pods.as_ref()?.service.clone())
-        };
-        self.standby_services
-            .retain(|id, _| service(known, id).is_some() && service(known, id) == service(&resolved, id));
+        self.keep_standby_services(&resolved_before);
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
         let wanted: BTreeMap<_, _> = watched(&policy, &resolved).collect();
-        let (mut known, lost): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.targets)
+        let (mut known, mut lost): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.targets)
             .into_iter()
             .partition(|(id, target)| {
                 let endpoint = wanted.get(id).filter(|_| same_database);
                 endpoint.is_some_and(|(_, resolved)| target.is_still(id, resolved))
             });
+        let renamed = if same_database {
+            self.rename(&wanted, &mut known, &mut lost, &mut contested)
+        } else {
+            BTreeSet::new()
+        };
         let had_to_prove = |target: &WatchedTarget| target.following.state().must_prove();
         self.newcomers_prove |= same_database && lost.values().any(had_to_prove);
         for (id, endpoint) in wanted {
-            let target = if let Some(target) = known.remove(&id) {
+            let target = if let Some(mut target) = known.remove(&id) {
+                if renamed.contains(&id) {
+                    // It is asked under this id from now on.
+                    target.incarnation = incarnations.next();
+                    target.ask(now);
+                }
                 target.kept(endpoint, &before, &policy, now)
             } else {
                 let following = Following::watched(self.newcomers_prove);

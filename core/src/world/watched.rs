@@ -166,6 +166,12 @@ impl WatchedTarget {
         (now.is_none() || now == before) && (port.is_none() || port == self.port)
     }
 
+    /// Whether an endpoint of another id names this server: its host and port, or its pod and Service.
+    pub(super) fn is_named(&self, before: &TargetId, id: &TargetId, resolved: &ResolvedEndpoint) -> bool {
+        let is_there = self.location.is_some() && self.location == resolved.location;
+        is_there && before.pod == id.pod && self.port == resolved.port(id)
+    }
+
     pub(super) fn kept(
         mut self,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),

@@ -23,6 +23,8 @@ pub struct Claim {
     pub role: Option<Role>,
     /// Its newest check was good, or found it without a free connection.
     pub answers: bool,
+    /// Its session was lost, or its newest heartbeat missed, and nothing was heard of it since.
+    pub doubted: bool,
     /// When the newest answer was asked for that told its role.
     pub asked: Option<Moment>,
     /// When the answer came that showed it writable first, if none showed otherwise since.
@@ -51,6 +53,11 @@ impl Claim {
     /// Its newest check proves that it takes writes.
     pub(super) fn writes(&self) -> bool {
         self.role == Some(Role::Primary) && self.answers
+    }
+
+    /// The same, and it was not missed since.
+    pub(super) fn writes_now(&self) -> bool {
+        self.writes() && !self.doubted
     }
 
     /// Whether it is gone: neither its role nor its life is proven, it is not merely slow for less than `patience`, and it is not

@@ -36,7 +36,7 @@ impl Holding {
                 .iter()
                 .all(|shown| shown.is_some() && !self.is_other_database(*shown));
         let may = |claim: &&Claim| claim.target == *evidence.followed && claim.promotable;
-        let candidate = claims.iter().find(may).filter(|claim| claim.writes());
+        let candidate = claims.iter().find(may).filter(|claim| claim.writes_now());
         let Some(candidate) = candidate.filter(|_| one_database && writable.len() == 1) else {
             return FirstHolder::default();
         };

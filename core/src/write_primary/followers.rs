@@ -90,7 +90,7 @@ impl<'a> Contenders<'a> {
             (Obstacle::TimelineUnknown, writable && !self.is_current(claim)),
             (Obstacle::Contested, self.is_contested(holding, claim)),
             (Obstacle::NeverStandby, writable && !was_standby),
-            (Obstacle::NotProven, writable && !claim.writes()),
+            (Obstacle::NotProven, writable && !claim.writes_now()),
         ];
         let broken = rules.into_iter().find(|(_, broken)| *broken);
         broken.map(|(obstacle, _)| obstacle)

@@ -23,7 +23,7 @@ pub enum Obstacle {
     Contested,
     /// It takes writes, and was not seen as a standby before, nor stands in for one as a pod.
     NeverStandby,
-    /// It took writes when it was last seen, and its newest check does not prove it.
+    /// It took writes when it was last seen, and its newest check does not prove it, or it was missed since.
     NotProven,
 }
 

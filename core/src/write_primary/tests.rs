@@ -29,6 +29,7 @@ fn claim(last: u8, role: Role) -> Claim {
         promotable: true,
         role: Some(role),
         answers: true,
+        doubted: false,
         asked: Some(at(0)),
         writable_since: (role == Role::Primary).then(|| at(0)),
         well: true,

@@ -198,6 +198,31 @@ async fn a_page_of_large_objects_is_asked_for_again_with_fewer() {
     assert_eq!(limits, ["500", "62", "7", "7", "7"]);
 }
 
+/// All pages are of the version of the first one, which the API server forgets after a while.
+#[tokio::test(start_paused = true)]
+async fn a_list_whose_continue_token_has_expired_begins_anew() {
+    let objects: Vec<_> = (0..1200)
+        .map(|number| object(&format!("object-{number}"), 5))
+        .collect();
+    let expired = Mutex::new(false);
+    let mut it = Bench::new(move |uri| {
+        if is_watch(uri) {
+            return Answer::Stalls(vec![]);
+        }
+        let goes_on = parameter(uri, "continue").is_some();
+        if goes_on && !std::mem::replace(&mut *expired.lock().unwrap(), true) {
+            return Answer::Says(410, refused(410));
+        }
+        page(uri, &objects)
+    });
+    let shown = it.shows(2).await;
+    let begun = shown.iter().filter(|event| *event == "Init").count();
+    assert_eq!((begun, shown.len()), (2, 500 + 1200 + 3));
+    assert_eq!(shown[1702], "InitDone");
+    assert_eq!(it.reports(), ["Expired"]);
+    assert_eq!(it.asked(), ["list", "list", "list", "list", "list", "10"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_goes_on_where_it_ended_without_a_list() {
     let mut it = Bench::new(|uri| match parameter(uri, "resourceVersion").as_deref() {

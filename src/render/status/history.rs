@@ -101,12 +101,23 @@ fn change_of_writes(
         .as_ref()
         .map(|holder| holder.endpoint.as_str());
     match (old, new) {
-        (Some(old), Some(new)) if old != new => Some((FailoverKind::PrimaryMoved, vec![old.to_owned()])),
+        (Some(old), Some(new)) if old != new && !is_server_of(previous, old, decided) => {
+            Some((FailoverKind::PrimaryMoved, vec![old.to_owned()]))
+        }
         _ if after.endpoints.is_empty() && !before.endpoints.is_empty() => {
             Some((FailoverKind::WritesWithdrawn, before.endpoints.clone()))
         }
         _ => None,
     }
+}
+
+/// Whether the writes lead to the server that this endpoint was before: it has another id by an edit, or is reached by another name.
+fn is_server_of(previous: &ReplicaSetPolicyStatus, id: &str, decided: &RouteDecision) -> bool {
+    let before = previous.endpoints.iter().find(|endpoint| endpoint.id == id);
+    let now = decided.plan.rw.members.first();
+    before.zip(now).is_some_and(|(before, now)| {
+        before.address == Some(now.address.to_string()) && before.port == Some(now.port)
+    })
 }
 
 /// Whether servers of the region serve its route; `None`: nobody does.

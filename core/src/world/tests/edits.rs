@@ -344,6 +344,83 @@ fn another_declared_primary_moves_nothing_while_the_old_one_takes_writes() {
     assert_eq!(scene.routes(), "rw primary; ro a b");
 }
 
+/// Two endpoints exchange their hosts.
+fn exchanged(one: usize, other: usize) -> Case {
+    edited(|policy| {
+        let server = policy.endpoints[one].server.clone();
+        policy.endpoints[one].server = policy.endpoints[other].server.clone();
+        policy.endpoints[other].server = server;
+    })
+}
+
+/// The policy is edited before the switchover: the server that takes the writes was never a standby.
+#[test]
+fn two_endpoints_that_exchange_their_hosts_leave_the_writes_on_their_server() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(exchanged(0, 1), &Memory::default(), 10);
+    let (decision, transitions) = scene.decision().unwrap();
+    let decided = decision.state.decided().unwrap();
+    assert_eq!(words(&decided.plan), "rw a; ro b primary");
+    assert_eq!(decided.plan.rw.members[0].address, address(1));
+    assert!(decided.proven, "what it told is known");
+    let moved = |change: &Transition| matches!(change, Transition::PrimaryMoved { .. });
+    assert!(!transitions.iter().any(moved), "{transitions:?}");
+    assert_eq!((scene.due("primary"), scene.due("a")), (at(10), at(10)));
+    scene.check("primary", 1000, Ok(promoted()));
+    assert_eq!(scene.routes(), "rw a; ro b");
+    scene.check("a", 1100, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_policy_that_is_brought_in_line_with_a_failover_moves_nothing() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.check("primary", 10_000, REFUSED);
+    scene.check("primary", 10_010, REFUSED);
+    scene.check("a", 11_000, Ok(promoted()));
+    scene.now = at(15_001);
+    assert_eq!(scene.routes(), "rw a; ro b");
+    let before = scene.wanted[&target("a")].incarnation;
+    scene.apply(exchanged(0, 1), &Memory::default(), 16_000);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    assert_eq!(scene.holding().server, Some((address(2), 5432).into()));
+    // What was asked under the old id says nothing of the server that has it now.
+    assert_ne!(scene.wanted[&target("a")].incarnation, before);
+    assert_ne!(scene.wanted[&target("primary")].incarnation, before);
+}
+
+#[test]
+fn an_endpoint_that_gets_another_id_is_the_same_server() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let renamed = |policy: &mut Case| {
+        for (endpoint, id) in policy.endpoints.iter_mut().zip(["first", "second"]) {
+            endpoint.id = id.into();
+        }
+    };
+    scene.apply(edited(renamed), &Memory::default(), 10);
+    assert_eq!(scene.routes(), "rw first; ro b second");
+    assert!(!scene.wanted.contains_key(&target("primary")));
+}
+
+#[test]
+fn a_contested_server_is_contested_under_another_id_too() {
+    let mut scene = contested();
+    scene.apply(exchanged(1, 2), &Memory::default(), 11_000);
+    assert_eq!(
+        scene.holding().contested,
+        BTreeSet::from([(address(2), 5432).into()])
+    );
+    scene.check("primary", 13_000, REFUSED);
+    scene.check("primary", 13_010, REFUSED);
+    scene.check("b", 14_100, Ok(promoted()));
+    scene.check("primary", 20_000, REFUSED);
+    scene.check("primary", 20_100, REFUSED);
+    assert_eq!(scene.holding().holder, Some(target("primary")));
+}
+
 #[test]
 fn a_new_login_is_checked_now_and_changes_no_route() {
     let mut scene = Scene::well();

@@ -108,6 +108,19 @@ fn a_server_with_two_names_counts_once_among_those_that_must_be_healthy() {
     assert_eq!(scene.routes(), "rw primary; ro b", "one of two");
 }
 
+#[test]
+fn a_name_of_the_write_primary_that_gets_another_id_is_no_split_brain() {
+    let mut scene = virtual_address();
+    scene.decide();
+    let renamed = edited(|policy| policy.endpoints[2].id = "vip".into());
+    scene.apply(renamed, &Memory::default(), 1000);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro a");
+    assert!(decided.split.is_empty() && decided.holding.contested.is_empty());
+    let vip = &decided.endpoints[2].state;
+    assert_eq!(vip.same_as, Some("primary".into()));
+}
+
 impl Scene {
     /// The first check of each endpoint, whose server started then and has this role.
     fn answer(&mut self, servers: &[(&str, i64, Role)]) {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::policy::PrimaryRole;
 use crate::resolved::{Pods, ServiceProblem};
+use crate::server::{Host, Location};
 
 /// `a` names a Service whose ready pods are at these last bytes, port 6432.
 fn with_pods(ready: Result<&[u8], ServiceProblem>) -> Case {
@@ -107,6 +108,42 @@ fn a_primary_behind_a_service_moves_with_its_pod() {
     );
     scene.check("primary@198.18.0.21", 11, good("primary"));
     assert_eq!(scene.routes(), "rw primary@198.18.0.21; ro a b");
+}
+
+/// `primary` and `a` each name a Service of one pod.
+fn two_services(primary: (&str, u8), a: (&str, u8)) -> Case {
+    edited(|policy| {
+        for (id, (service, last)) in [("primary", primary), ("a", a)] {
+            let endpoint = policy.of(id);
+            endpoint.location = Some(Location {
+                host: Host::Name(format!("{service}.shop.svc")),
+                port: 5432,
+            });
+            endpoint.pods = Some(Pods {
+                service: service.to_owned(),
+                ready: Ok(vec![SocketAddr::new(address(last), 5432)]),
+            });
+        }
+    })
+}
+
+#[test]
+fn two_endpoints_that_exchange_their_services_leave_the_writes_on_their_pod() {
+    let (one, other) = (("pg-0", 20), ("pg-1", 21));
+    let mut scene = Scene::default();
+    scene.apply(two_services(one, other), &Memory::default(), 0);
+    scene.check("primary@198.18.0.20", 1, good("primary"));
+    scene.check("a@198.18.0.21", 1, good("a"));
+    scene.check("b", 1, good("b"));
+    assert_eq!(scene.routes(), "rw primary@198.18.0.20; ro a@198.18.0.21 b");
+    scene.apply(two_services(other, one), &Memory::default(), 10);
+    assert_eq!(scene.routes(), "rw a@198.18.0.20; ro b primary@198.18.0.21");
+    let known = &scene.world.policies.values().next().unwrap().standby_services;
+    assert_eq!(
+        known.keys().map(EndpointId::as_str).collect::<Vec<_>>(),
+        ["primary"],
+        "the Service of the standby has it now"
+    );
 }
 
 /// Pinned or not, the writes stay with the pod that proves that it takes them.

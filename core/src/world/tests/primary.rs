@@ -380,6 +380,27 @@ fn the_writes_stay_on_the_server_of_a_holder_that_is_passed_over() {
     assert!(scene.routes().starts_with("rw a;"), "{}", scene.routes());
 }
 
+/// What it told before its heartbeat was missed says nothing of now, and a check takes its time.
+#[test]
+fn a_promoted_server_that_falls_silent_is_followed_when_it_answers() {
+    let answers: [fn(&mut Scene); 2] = [
+        |scene| drop(scene.hear("a", 15_100, Ok(on(2, Role::Primary)))),
+        |scene| drop(scene.check("a", 15_100, Ok(on(2, Role::Primary)))),
+    ];
+    for answer in answers {
+        let mut scene = settled();
+        lose_primary(&mut scene, 10_000);
+        scene.check("a", 11_000, Ok(on(2, Role::Primary)));
+        scene.hear("a", 14_500, Err(Silence::Missed));
+        scene.now = at(15_050);
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), "rw primary; ro b");
+        assert_eq!(decided.endpoints[1].state.obstacle, Some(Obstacle::NotProven));
+        answer(&mut scene);
+        assert_eq!(scene.routes(), "rw a; ro b");
+    }
+}
+
 #[test]
 fn an_old_primary_that_returns_takes_nothing_back() {
     let mut scene = settled();

@@ -207,6 +207,28 @@ fn the_timeline_is_a_high_water_mark() {
     assert_eq!(newer.holding.timeline, Some(4));
 }
 
+/// Its session was lost, or its newest heartbeat missed.
+#[test]
+fn who_was_missed_since_it_was_promoted_is_not_followed_and_counts() {
+    let setting = Setting::follow();
+    let missed = Claim {
+        doubted: true,
+        ..promoted(9)
+    };
+    let chosen = |claims: &[Claim]| words(&setting.choose_write_primary(&holding(), claims, 60));
+    assert_eq!(chosen(&[silent(1, 20), missed.clone()]), "Held primary");
+    // It may be there, so the other one is not the only one.
+    assert_eq!(
+        chosen(&[silent(1, 20), missed.clone(), writable(3, 2)]),
+        "Held primary"
+    );
+    let answers = Claim {
+        doubted: false,
+        ..missed
+    };
+    assert_eq!(chosen(&[silent(1, 20), answers]), "Served r2");
+}
+
 /// The name of the holder leads to an old primary again.
 #[test]
 fn a_holder_on_an_older_timeline_is_withdrawn_until_a_person_accepts_it() {

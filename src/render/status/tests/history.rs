@@ -77,6 +77,17 @@ fn a_primary_that_moved_is_remembered() {
     assert_eq!(told(&withdrawn)[1], "WritesWithdrawn rw a> a: Serving");
 }
 
+/// Two endpoints exchange their hosts, and the writes stay on their server.
+#[test]
+fn another_id_of_the_server_that_takes_the_writes_is_no_failover() {
+    let renamed = after(&first(), 2, |decided| {
+        decided.plan.rw = route("a", 1);
+        decided.holding.holder = Some(TargetId::host("a".into()));
+    });
+    assert_eq!(renamed.primary.as_ref().map(|primary| &*primary.id), Some("a"));
+    assert_eq!(told(&renamed), Vec::<String>::new());
+}
+
 #[test]
 fn the_last_ten_are_kept() {
     let mut status = first();
