@@ -89,6 +89,15 @@ impl Callers {
         }
     }
 
+    /// The same places, over a client that `around` makes of this one.
+    #[must_use]
+    pub(super) fn around(&self, around: impl FnOnce(&Client) -> Client) -> Self {
+        Self {
+            client: around(&self.client),
+            places: Arc::clone(&self.places),
+        }
+    }
+
     /// The object that the API server answers.
     ///
     /// # Errors
