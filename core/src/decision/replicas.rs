@@ -6,15 +6,20 @@ use crate::observation::Role;
 use crate::policy::DeclaredRole;
 
 impl RouteDecision {
+    /// The server that takes the writes, or took them last; while none of these did, the declared primary.
+    #[must_use]
+    pub fn write_primary(&self) -> Option<&EndpointView> {
+        let holder = self.holding.holder.as_ref();
+        let holder = holder.and_then(|holder| self.endpoints.iter().find(|view| view.id == holder.endpoint));
+        let declared = |view: &&EndpointView| view.declared == DeclaredRole::Primary;
+        holder.or_else(|| self.endpoints.iter().find(declared))
+    }
+
     /// The servers beside the write primary, each once: after a failover the declared primary is one of them.
     pub fn replicas(&self) -> impl Iterator<Item = &EndpointView> {
-        let holder = self.holding.holder.as_ref().map(|holder| &holder.endpoint);
-        let holder = holder.filter(|holder| self.endpoints.iter().any(|view| view.id == **holder));
-        let is_replica = move |view: &EndpointView| match holder {
-            Some(holder) => view.id != *holder,
-            None => view.declared == DeclaredRole::Replica,
-        };
-        let counted = move |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
+        let primary = self.write_primary().map(|view| &view.id);
+        let counted =
+            move |view: &&EndpointView| Some(&view.id) != primary && view.state.reason != Reason::SameServer;
         self.endpoints.iter().filter(counted)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::lag::Lag;
 use distributary_core::observation::Role;
-use distributary_core::policy::{DeclaredRole, DeclaredServer, Endpoint};
+use distributary_core::policy::{DeclaredServer, Endpoint};
 use distributary_core::statistics::{Rates, Summary};
 
 use super::{Facts, rounded, time};
@@ -14,12 +14,7 @@ use crate::http_api::answers::{RatesAnswer, ResponseTimeAnswer, ServerAnswer, Se
 use crate::render::advice;
 
 impl Facts {
-    pub(super) fn servers(&self, declared: DeclaredRole) -> Vec<ServerAnswer> {
-        let all = self.declared().filter(|endpoint| endpoint.declared == declared);
-        all.map(|endpoint| self.server(endpoint)).collect()
-    }
-
-    fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
+    pub(super) fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
         let (view, figures) = (self.view(&endpoint.id), self.figures(&endpoint.id));
         let reason = view.map(|view| view.state.reason);
         let location = view

@@ -93,9 +93,16 @@ fn declared(object: &ReplicaSetPolicy) -> impl Iterator<Item = (String, &Endpoin
     all.map(|own| (own.id.clone().unwrap_or_else(|| "primary".to_owned()), own))
 }
 
-/// The largest of the declared replicas, in milliseconds.
+/// The largest of the servers beside the write primary, in milliseconds; while there is none, beside the declared one.
 fn worst_lag(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> Option<u64> {
-    let replicas: BTreeSet<_> = declared(object).skip(1).map(|(id, _)| id).collect();
+    let mut ids = declared(object).map(|(id, _)| id);
+    let primary = ids.next().unwrap_or_default();
+    let mut replicas: BTreeSet<_> = ids.collect();
+    // After a failover the declared primary is a replica.
+    let holder = status.primary.as_ref().map(|holder| &holder.id);
+    if holder.is_some_and(|holder| replicas.remove(holder)) {
+        replicas.insert(primary);
+    }
     let known = status
         .endpoints
         .iter()

@@ -72,4 +72,11 @@ fn a_route_leads_to_what_is_known_of_its_servers() {
 fn the_worst_lag_is_that_of_a_replica() {
     assert_eq!(item(&object()).worst_lag_milliseconds, Some(120));
     assert_eq!(policy(&object()).statistics.worst_lag_milliseconds, Some(120));
+    let mut after_failover = object();
+    let holder = |id: &str| distributary_api::PrimaryStatus {
+        id: id.to_owned(),
+        ..distributary_api::PrimaryStatus::default()
+    };
+    after_failover.status.as_mut().unwrap().primary = Some(holder("replica-1"));
+    assert_eq!(item(&after_failover).worst_lag_milliseconds, Some(9_000));
 }
