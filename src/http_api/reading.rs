@@ -13,7 +13,8 @@ use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, RightsAnswer, S
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::facts::Component;
-use super::names::{self, PolicyPath};
+use super::names::{self, PolicyNames, PolicyPath};
+use super::paths;
 use super::problem::Problem;
 use super::rights::Subject;
 use crate::http::OPEN_METRICS;
@@ -26,7 +27,7 @@ const USUAL_PAGE: usize = 100;
 /// Whether reads and writes are routed.
 #[utoipa::path(
     get,
-    path = "/api/db/health",
+    path = paths::HEALTH,
     params(Choice),
     responses(
         (status = 200, description = "The condition Ready is True", body = Health),
@@ -46,7 +47,7 @@ pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Res
 /// The servers of a policy, and their figures.
 #[utoipa::path(
     get,
-    path = "/api/db/replicas",
+    path = paths::REPLICAS,
     params(Choice),
     responses((status = 200, description = "The servers", body = Replicas))
 )]
@@ -80,7 +81,7 @@ pub struct AskedStats {
 /// Figures of the routes and of the replicas.
 #[utoipa::path(
     get,
-    path = "/api/db/stats",
+    path = paths::STATS,
     params(Choice, AskedStats),
     responses((status = 200, description = "The figures", body = Stats))
 )]
@@ -116,7 +117,7 @@ pub struct AskedPage {
 /// The policies that the caller may list.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies",
+    path = paths::POLICIES,
     params(AskedPage),
     responses((status = 200, description = "A page of policies", body = PolicyList))
 )]
@@ -151,11 +152,8 @@ pub async fn policies(
 /// All that is known of a policy.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{namespace}/{name}",
-    params(
-        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
-        ("name" = String, Path, description = "The name of the policy", example = "orders"),
-    ),
+    path = paths::POLICY,
+    params(PolicyNames),
     responses((status = 200, description = "The policy", body = PolicyAnswer))
 )]
 pub async fn policy(
@@ -170,11 +168,8 @@ pub async fn policy(
 /// What the caller may do with a policy, which they may read.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{namespace}/{name}/rights",
-    params(
-        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
-        ("name" = String, Path, description = "The name of the policy", example = "orders"),
-    ),
+    path = paths::RIGHTS,
+    params(PolicyNames),
     responses((status = 200, description = "The rights", body = RightsAnswer))
 )]
 pub async fn rights(
@@ -198,7 +193,7 @@ pub async fn rights(
 /// The metrics of this process, where --metrics=Authorized is set.
 #[utoipa::path(
     get,
-    path = "/metrics",
+    path = paths::METRICS,
     responses(
         (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
     )
