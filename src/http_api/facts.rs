@@ -168,14 +168,11 @@ impl Facts {
     fn reasons(&self) -> Vec<ReasonAnswer> {
         let views = self.entry.iter().flat_map(BoardEntry::endpoints);
         let odd = views.filter(|view| !advice::is_plain(view.state.reason));
-        let answer = odd.map(|view| {
-            let advice = advice::of(view.state.reason);
-            ReasonAnswer {
-                endpoint: view.id.to_string(),
-                reason: view.state.reason.word().to_owned(),
-                means: advice.means.to_owned(),
-                next: advice.next.map(ToOwned::to_owned),
-            }
+        let answer = odd.map(|view| ReasonAnswer {
+            endpoint: view.id.to_string(),
+            reason: view.state.reason.word().to_owned(),
+            means: advice::of(view.state.reason).means.to_owned(),
+            next: advice::next_of(&view.state).map(ToOwned::to_owned),
         });
         answer.collect()
     }

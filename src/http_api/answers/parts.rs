@@ -81,6 +81,10 @@ pub struct ServerAnswer {
     pub reason: Option<String>,
     /// What the reason means; null: not judged yet.
     pub means: Option<String>,
+    /// Why it would leave its routes if another server could serve them; null: it is not held.
+    pub held_despite: Option<String>,
+    /// What that means; null: it is not held.
+    pub held_despite_means: Option<String>,
     /// What must happen next; null: nothing, or not judged yet.
     pub next: Option<String>,
     /// The time of the last change of its state, as in the status; null: not in the status.

@@ -17,6 +17,7 @@ impl Facts {
     pub(super) fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
         let (view, figures) = (self.view(&endpoint.id), self.figures(&endpoint.id));
         let reason = view.map(|view| view.state.reason);
+        let despite = view.and_then(|view| view.state.despite);
         let location = view
             .and_then(|view| view.location.as_ref())
             .or(match &endpoint.server {
@@ -36,8 +37,10 @@ impl Facts {
             role: Role::word_of(view.and_then(|view| view.state.role)).to_owned(),
             reason: reason.map(|reason| reason.word().to_owned()),
             means: reason.map(|reason| advice::of(reason).means.to_owned()),
-            next: reason
-                .and_then(|reason| advice::of(reason).next)
+            held_despite: despite.map(|despite| despite.word().to_owned()),
+            held_despite_means: despite.map(|despite| advice::of(despite).means.to_owned()),
+            next: view
+                .and_then(|view| advice::next_of(&view.state))
                 .map(ToOwned::to_owned),
             since: self.since(&endpoint.id),
             cannot_take_over: obstacle.map(|obstacle| obstacle.to_string()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 use distributary_api::{RouteStatus, RoutingStatus};
 use distributary_core::decision::Decision;
 use distributary_core::fixture::{at, policy, view};
+use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::lag::Lag;
 use distributary_core::observation::{Load, Role};
@@ -148,20 +149,22 @@ fn decided(event: Event) -> Arc<Decision> {
     decided.unwrap()
 }
 
-/// A policy whose writes `holder` took. Each server lags, and its check took as long.
+/// A policy whose writes `holder` took.
 fn held_by(holder: &str) -> Facts {
+    shown(|decided| decided.holding.holder = Some(TargetId::host(holder.into())))
+}
+
+/// A policy whose servers serve, but for what `edit` does. Each of them lags, and its check took as long.
+fn shown(edit: impl FnOnce(&mut RouteDecision)) -> Facts {
     let (case, board) = (policy(&["a", "b"]), Board::default());
     let primary = EndpointView {
         declared: DeclaredRole::Primary,
         ..view("primary")
     };
-    let decided = RouteDecision {
+    let mut decided = RouteDecision {
         plan: RoutingPlan::default(),
         endpoints: vec![primary, view("a"), view("b")],
-        holding: Holding {
-            holder: Some(TargetId::host(holder.into())),
-            ..Holding::default()
-        },
+        holding: Holding::default(),
         split: Vec::new(),
         changed: None,
         unproven: false,
@@ -169,6 +172,7 @@ fn held_by(holder: &str) -> Facts {
         warm: true,
         found: None,
     };
+    edit(&mut decided);
     let decision = case.decision(DecisionState::Decided(Box::new(decided)));
     board.decided(&case.key, &Arc::new(decision));
     for (id, millis) in [("primary", 100), ("a", 20), ("b", 40)] {
@@ -224,6 +228,29 @@ fn after_a_failover_the_declared_primary_is_one_of_the_replicas() {
         assert_eq!(ids(&stats["replicas"]["endpoints"]), replicas, "{holder}");
         let policy = json_of(&facts.policy(origin()));
         assert_eq!(ids(&policy["endpoints"]), ["primary", "a", "b"], "{holder}");
+    }
+}
+
+#[test]
+fn what_must_happen_next_is_what_explain_says() {
+    let facts = shown(|decided| {
+        let state = &mut decided.endpoints[0].state;
+        (state.reason, state.despite) = (Reason::Held, Some(Reason::CircuitOpen));
+        state.role = Some(Role::Primary);
+    });
+    let answer = json_of(&facts.policy(origin()));
+    let (server, other) = (&answer["endpoints"][0], &answer["endpoints"][1]);
+    let next = server["next"].as_str().unwrap();
+    assert!(
+        next.starts_with("Bring the server back. If it is lost, "),
+        "{next}"
+    );
+    assert_eq!(answer["reasons"][0]["next"], next);
+    assert_eq!(server["heldDespite"], "CircuitOpen");
+    let means = server["heldDespiteMeans"].as_str().unwrap();
+    assert!(means.starts_with("Checks of the server failed "), "{means}");
+    for name in ["next", "heldDespite", "heldDespiteMeans"] {
+        assert_eq!(other[name], Value::Null, "{name}");
     }
 }
 

@@ -192,6 +192,7 @@ fn targets(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus, id: &str)
 fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary: bool) -> ServerAnswer {
     let told = known.map(|known| &known.server);
     let reason = told.and_then(|told| Reason::from_word(&told.reason));
+    let despite = told.and_then(|told| Reason::from_word(told.held_despite.as_deref()?));
     let obstacle = told.and_then(|told| Obstacle::from_word(told.cannot_take_over.as_deref()?));
     let lag = told.and_then(|told| told.lag.as_ref());
     let is_well = matches!(
@@ -207,9 +208,9 @@ fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary
         role: told.map_or_else(|| "Unknown".to_owned(), |told| told.role.clone()),
         reason: told.map(|told| told.reason.clone()),
         means: reason.map(|reason| advice::of(reason).means.to_owned()),
-        next: reason
-            .and_then(|reason| advice::of(reason).next)
-            .map(ToOwned::to_owned),
+        held_despite: told.and_then(|told| told.held_despite.clone()),
+        held_despite_means: despite.map(|despite| advice::of(despite).means.to_owned()),
+        next: told.and_then(advice::next_in_words).map(ToOwned::to_owned),
         since: known.map(|known| known.since.0.to_string()),
         cannot_take_over: told.and_then(|told| told.cannot_take_over.clone()),
         cannot_take_over_means: obstacle.map(|obstacle| advice::of_obstacle(obstacle).to_owned()),
