@@ -61,6 +61,14 @@ pub fn whole(text: &str) -> Result<PolicyKey, Problem> {
     policy(namespace, name)
 }
 
+/// Where a page begins.
+///
+/// # Errors
+/// It is not what a page gave.
+pub fn after(text: &str) -> Result<PolicyKey, Problem> {
+    whole(text).map_err(|_| Problem::bad("continue must be what the page before gave as continue"))
+}
+
 /// The parts of a path that name a policy.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -114,6 +122,11 @@ mod tests {
             &long,
         ] {
             assert_eq!(whole(bad).unwrap_err().code, 400, "{bad}");
+            let problem = after(bad).unwrap_err();
+            assert!(
+                problem.code == 400 && problem.message.starts_with("continue "),
+                "{bad}"
+            );
         }
     }
 }

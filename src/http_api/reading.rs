@@ -131,7 +131,7 @@ pub async fn policies(
     if !(1..=PAGE).contains(&limit) {
         return Err(Problem::bad("limit must be 1 to 500"));
     }
-    let after = asked.r#continue.as_deref().map(names::whole).transpose()?;
+    let after = asked.r#continue.as_deref().map(names::after).transpose()?;
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
     // One more tells whether there is a next page.
@@ -141,7 +141,7 @@ pub async fn policies(
     page.truncate(limit);
     let last = page.last().filter(|_| !is_last).map(ToString::to_string);
     // One that went meanwhile is left out.
-    let items = page.iter().filter_map(|key| Some(api.facts(key).ok()?.item()));
+    let items = api.items(page).await.into_iter().filter_map(|(_, item)| item);
     Ok(Json(PolicyList {
         items: items.collect(),
         r#continue: last,
@@ -196,6 +196,7 @@ pub async fn rights(
     path = paths::METRICS,
     responses(
         (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+        (status = 500, description = "The page cannot be written, which is a fault of the operator", body = Problem),
     )
 )]
 pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Problem> {
@@ -206,6 +207,14 @@ pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Proble
     api.rights.prove(&caller, &Subject::Metrics).await?;
     match exposition.page().await {
         Ok(page) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response()),
-        Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+        Err(error) => {
+            tracing::error!(%error, "the page of metrics cannot be written");
+            let message = "the page of metrics cannot be written";
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                message,
+            ))
+        }
     }
 }

@@ -43,7 +43,7 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
         path.push_str(&format!("&namespace={namespace}"));
     }
     if let Some(after) = &asked.r#continue {
-        names::whole(after)?;
+        names::after(after)?;
         path.push_str(&format!("&continue={after}"));
     }
     let told = async { local.live().await?.get(&path).await };
