@@ -65,6 +65,43 @@ fn policies_are_listed_by_name_each_as_it_is_when_it_is_asked_for() {
 }
 
 #[test]
+fn the_figures_of_an_endpoint_are_those_of_its_pod_that_is_worst_off() {
+    let pod = |last: u8| TargetId {
+        endpoint: EndpointId::from("a"),
+        pod: Some([10, 0, 0, last].into()),
+    };
+    let told = |lag, (sessions, max_connections), check, millis| TargetFigures {
+        lag,
+        load: Some(Load {
+            sessions,
+            max_connections,
+            ..Load::default()
+        }),
+        check,
+        at: at(millis),
+    };
+    let lag = |seconds| {
+        let time = Duration::from_secs(seconds);
+        Some(Lag::Behind { time, bytes: None })
+    };
+    let took = |millis| Some(Duration::from_millis(millis));
+    let all = [
+        told(lag(28), (10, 100), took(1), 5),
+        told(lag(3), (19, 20), took(2), 7),
+        told(Some(Lag::Unknown), (90, 100), None, 9),
+    ];
+    let mut entry = board(&["a"]).get(&key("a")).unwrap();
+    // Whichever of them is told first, and whoever has the lowest address.
+    for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let pods = order.iter().zip(1..);
+        entry.figures = pods.map(|(place, last)| (pod(last), all[*place])).collect();
+        let found = entry.figures_of(&EndpointId::from("a")).unwrap();
+        assert_eq!(found, told(lag(28), (19, 20), took(2), 9), "{order:?}");
+        assert_eq!(entry.figures_of(&EndpointId::from("b")), None);
+    }
+}
+
+#[test]
 fn the_time_of_a_check_stays_until_another_good_check() {
     let board = board(&["a"]);
     let told = |board: &Board| board.get(&key("a")).unwrap().figures.into_values().next();

@@ -61,7 +61,8 @@ pub struct TargetAnswer {
     pub port: u16,
 }
 
-/// One declared server, with what this process knows of it.
+/// One declared server, with what this process knows of it: of several pods behind a Service the longest lag, and the connections and
+/// transactions of the one that is nearest to its limit of connections.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerAnswer {

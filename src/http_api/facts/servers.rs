@@ -9,13 +9,16 @@ use distributary_core::policy::{DeclaredServer, Endpoint};
 use distributary_core::statistics::{Rates, Summary};
 
 use super::{Facts, rounded, time};
-use crate::engine::TargetFigures;
 use crate::http_api::answers::{RatesAnswer, ResponseTimeAnswer, ServerAnswer, ServerStatistics};
 use crate::render::advice;
 
 impl Facts {
     pub(super) fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
-        let (view, figures) = (self.view(&endpoint.id), self.figures(&endpoint.id));
+        let view = self.view(&endpoint.id);
+        let figures = self
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.figures_of(&endpoint.id));
         let reason = view.map(|view| view.state.reason);
         let despite = view.and_then(|view| view.state.despite);
         let location = view
@@ -68,14 +71,6 @@ impl Facts {
             transactions: load.map(|load| load.transactions),
             statistics: self.measured(&endpoint.id).map(statistics),
         }
-    }
-
-    /// The newest figures of an endpoint; of pods behind a Service, of the pod that told last.
-    fn figures(&self, id: &EndpointId) -> Option<&TargetFigures> {
-        let all = self.entry.as_ref()?.figures.iter();
-        all.filter(|(target, _)| target.endpoint == *id)
-            .map(|(_, figures)| figures)
-            .max_by_key(|figures| figures.at)
     }
 
     /// The statistics of an endpoint; of pods behind a Service, of the pod that told last.
