@@ -174,7 +174,7 @@ impl BoardEntry {
     }
 
     /// The share of all transactions of the last minute that standbys did, from 0 to 1; see [`replica_share`]. A server that is
-    /// known by two names counts once.
+    /// known by two names counts once, and one that has not answered for longer than that has no part in it.
     #[must_use]
     pub fn replica_share(&self, now: Moment) -> Option<f64> {
         let counted = |endpoint: &EndpointId| {
@@ -185,9 +185,10 @@ impl BoardEntry {
             .statistics
             .iter()
             .filter(|(target, _)| counted(&target.endpoint));
-        replica_share(told.filter_map(|(_, statistics)| {
-            let rates = statistics.rates(Statistics::MINUTE, now);
-            Some((statistics.role()?, rates.transactions))
+        replica_share(told.filter_map(|(target, statistics)| {
+            let rate = statistics.rates(Statistics::MINUTE, now).transactions;
+            let has_part = rate.is_some() || self.figures.contains_key(target);
+            Some((statistics.role()?, rate)).filter(|_| has_part)
         }))
     }
 

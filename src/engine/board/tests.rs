@@ -190,6 +190,34 @@ fn statistics_outlive_a_silence_and_end_with_their_endpoint() {
 }
 
 #[test]
+fn who_has_not_answered_for_a_minute_has_no_part_in_the_share_of_replicas() {
+    let (board, mut world) = (Board::default(), World::default());
+    let mut case = policy(&["a", "b"]);
+    case.key = key("a");
+    decide(&board, &mut world, case.changed(Memory::default()));
+    let share = |second: u64| board.get(&key("a")).unwrap().replica_share(at(second * 1000));
+    for second in (0..=200).step_by(2) {
+        tell(&board, "primary", second, Ok((Role::Primary, 60)));
+        tell(&board, "a", second, Ok((Role::Standby, 20)));
+        match second {
+            0..=70 => tell(&board, "b", second, Ok((Role::Standby, 20))),
+            72 => {
+                assert_eq!(share(second), Some(0.4));
+                tell(&board, "b", second, Err(FailureClass::Dead { hard: true }));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(share(200), Some(0.25));
+    // Without the primary nothing is known.
+    tell(&board, "primary", 201, Err(FailureClass::Dead { hard: true }));
+    for second in (202..=300).step_by(2) {
+        tell(&board, "a", second, Ok((Role::Standby, 20)));
+    }
+    assert_eq!(share(300), None);
+}
+
+#[test]
 fn who_follows_hears_of_a_decision_that_is_another_one_and_then_finds_it() {
     use futures::FutureExt;
     let (board, mut world) = (Board::default(), World::default());
