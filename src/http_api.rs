@@ -12,6 +12,7 @@ mod facts;
 pub mod loopback;
 pub(crate) mod names;
 mod openapi;
+pub(crate) mod paths;
 pub(crate) mod problem;
 mod reading;
 mod rights;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{from_extractor, map_response};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
 use rustls::ServerConfig;
@@ -36,10 +37,8 @@ use crate::k8s::callers::Callers;
 use crate::k8s::context::Context;
 use crate::k8s::secrets::SecretAccess;
 use answers::Origin;
-use caller::Caller;
 use change::Bodies;
 use events::Streams;
-use names::PolicyPath;
 pub use openapi::document;
 use problem::Problem;
 use rights::Rights;
@@ -107,9 +106,9 @@ pub async fn serve(
 fn pages(parts: Parts) -> Router {
     let rights = Rights::new(parts.callers.clone(), parts.clock);
     let pages = answers_to_reads()
-        .route("/api/db/replicas", post(change::change))
-        .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
-        .route("/metrics", get(reading::metrics))
+        .route(paths::REPLICAS, post(change::change))
+        .route(paths::RIGHTS, get(reading::rights))
+        .route(paths::METRICS, get(reading::metrics))
         .merge(dashboard::pages(Served::ByApi));
     with(pages, parts, rights)
 }
@@ -118,20 +117,14 @@ fn pages(parts: Parts) -> Router {
 fn answers_to_reads() -> Router<Arc<Shared>> {
     let open = async || ([(header::CONTENT_TYPE, "application/json")], document());
     Router::new()
-        .route("/openapi.json", get(open))
-        .route("/api/db/health", get(reading::health))
-        .route("/api/db/replicas", get(reading::replicas))
-        .route("/api/db/stats", get(reading::stats))
-        .route("/api/v1/policies", get(reading::policies))
-        .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
-        .route(
-            "/api/v1/policies/{namespace}/{name}/events",
-            get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
-        )
-        .route(
-            "/api/v1/events",
-            get(events::all_events).route_layer(from_extractor::<Caller>()),
-        )
+        .route(paths::DESCRIPTION, get(open))
+        .route(paths::HEALTH, get(reading::health))
+        .route(paths::REPLICAS, get(reading::replicas))
+        .route(paths::STATS, get(reading::stats))
+        .route(paths::POLICIES, get(reading::policies))
+        .route(paths::POLICY, get(reading::policy))
+        .route(paths::POLICY_EVENTS, get(events::events))
+        .route(paths::EVENTS, get(events::all_events))
 }
 
 fn with(pages: Router<Arc<Shared>>, parts: Parts, rights: Rights) -> Router {

@@ -101,6 +101,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let api = api.transpose()?;
     let (board, checks, clock) = (Board::default(), CheckCounts::default(), Clock::new());
     let metrics = Metrics::new(board.clone(), &checks, clock, settings.metrics_per_endpoint);
+    let clients = clients.timed(&metrics, clock);
     let (answers, answered) = mpsc::channel(QUEUE);
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);

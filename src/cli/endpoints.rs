@@ -11,7 +11,7 @@ use distributary_core::decision::{Decision, EndpointView, TargetState, TargetVie
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::lag_reading::LagReading;
-use distributary_core::observation::{Failure, FailureKind, Role};
+use distributary_core::observation::{Failure, FailureKind};
 use distributary_core::write_primary::Obstacle;
 
 /// An endpoint, or one of its pods, as it is shown.
@@ -76,7 +76,7 @@ impl Row {
             "routes": self.routes,
             "reason": self.server.reason,
             "means": known.map(|advice| advice.means),
-            "next": next(&self.server),
+            "next": advice::next_in_words(&self.server),
         });
         let failure = self.server.failure.as_deref().and_then(FailureKind::from_word);
         let obstacle = self
@@ -248,29 +248,10 @@ fn paragraph(who: &str, server: &ServerStatus) -> String {
     if let Some(kind) = server.failure.as_deref().and_then(FailureKind::from_word) {
         say(&format!("{kind}: {}.", advice::of_failure(kind)));
     }
-    if let Some(next) = next(server) {
+    if let Some(next) = advice::next_in_words(server) {
         say(&format!("Next: {next}"));
     }
     text
-}
-
-/// What must happen next: of one that is held, about what it is held in spite of. `None`: nothing, or the reason is not known.
-fn next(server: &ServerStatus) -> Option<&'static str> {
-    let own = Reason::from_word(&server.reason)?;
-    let despite = server.held_despite.as_deref().and_then(Reason::from_word);
-    let reason = despite.unwrap_or(own);
-    if reason == Reason::LagUnknown && server.lag_answer.is_some() {
-        return Some(advice::LAG_QUERY);
-    }
-    // Of those that take writes only the write primary is held.
-    let is_down = matches!(
-        despite,
-        Some(Reason::Suspect | Reason::CircuitOpen | Reason::StillStarting)
-    );
-    if is_down && Role::from_word(&server.role) == Some(Role::Primary) {
-        return Some(advice::LOST_PRIMARY);
-    }
-    advice::of(reason).next.or(advice::of(own).next)
 }
 
 /// What has to be said of those that are not as they were declared, are other names, drain, are poolers, or whose name rotates; empty: nothing.

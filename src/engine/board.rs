@@ -139,6 +139,34 @@ impl BoardEntry {
         judged.into_iter().flatten().filter(declared)
     }
 
+    /// The figures of an endpoint: of several pods behind a Service the longest lag, the load of the one that is nearest to its limit
+    /// of connections, and the newest check.
+    #[must_use]
+    pub fn figures_of(&self, id: &EndpointId) -> Option<TargetFigures> {
+        let own = || {
+            let all = self.figures.iter();
+            all.filter(|(target, _)| target.endpoint == *id)
+                .map(|(_, figures)| figures)
+        };
+        let time = |lag: &Lag| match lag {
+            Lag::Unknown => None,
+            Lag::Behind { time, .. } | Lag::AtLeast { time, .. } => Some(*time),
+        };
+        // Shares are compared without a division.
+        let used = |one: &Load, other: &Load| u64::from(one.sessions) * u64::from(other.usable_connections());
+        let checked = own().filter(|figures| figures.check.is_some());
+        Some(TargetFigures {
+            lag: own().filter_map(|figures| figures.lag).max_by_key(time),
+            load: own()
+                .filter_map(|figures| figures.load)
+                .max_by(|one, other| used(one, other).cmp(&used(other, one))),
+            check: checked
+                .max_by_key(|figures| figures.at)
+                .and_then(|figures| figures.check),
+            at: own().map(|figures| figures.at).max()?,
+        })
+    }
+
     /// The statistics of a target at this moment; `None`: it was not checked.
     #[must_use]
     pub fn summary(&self, target: &TargetId, now: Moment) -> Option<Summary> {
@@ -146,7 +174,7 @@ impl BoardEntry {
     }
 
     /// The share of all transactions of the last minute that standbys did, from 0 to 1; see [`replica_share`]. A server that is
-    /// known by two names counts once.
+    /// known by two names counts once, and one that has not answered for longer than that has no part in it.
     #[must_use]
     pub fn replica_share(&self, now: Moment) -> Option<f64> {
         let counted = |endpoint: &EndpointId| {
@@ -157,9 +185,10 @@ impl BoardEntry {
             .statistics
             .iter()
             .filter(|(target, _)| counted(&target.endpoint));
-        replica_share(told.filter_map(|(_, statistics)| {
-            let rates = statistics.rates(Statistics::MINUTE, now);
-            Some((statistics.role()?, rates.transactions))
+        replica_share(told.filter_map(|(target, statistics)| {
+            let rate = statistics.rates(Statistics::MINUTE, now).transactions;
+            let has_part = rate.is_some() || self.figures.contains_key(target);
+            Some((statistics.role()?, rate)).filter(|_| has_part)
         }))
     }
 

@@ -11,6 +11,7 @@ use super::State as Api;
 use super::answers::Origin;
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
+use super::paths;
 use super::problem::Problem;
 use crate::change::asked::{self, Action, Change};
 use crate::change::{self, BY_API, Terms};
@@ -41,7 +42,7 @@ pub struct ChangeAnswer {
 /// that has one, also create, get and delete of Secrets.
 #[utoipa::path(
     post,
-    path = "/api/db/replicas",
+    path = paths::REPLICAS,
     params(Choice),
     request_body = Change,
     responses(

@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 
 use distributary_core::ids::PolicyKey;
 
+use super::answers::PolicyItem;
 use super::caller::Caller;
 use super::facts::Facts;
 use super::problem::Problem;
@@ -15,6 +16,9 @@ use super::{Shared, names};
 use crate::k8s::readiness::Readiness;
 use axum::http::StatusCode;
 use kube::Resource;
+
+/// Policies that are looked at before others have their turn.
+const AT_ONCE: usize = 16;
 
 /// Names a policy. Without `policy` the caller must be able to list policies, and there must be exactly one.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -36,9 +40,12 @@ pub struct Choice {
 pub fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     match query {
         Ok(Query(query)) => Ok(query),
-        Err(_) => Err(Problem::bad(
-            "the query has a parameter twice, or one with a value of the wrong form",
-        )),
+        Err(rejection) => {
+            let text = rejection.body_text();
+            // After the first colon it names the parameter.
+            let why = text.split_once(": ").map_or(text.as_str(), |(_, why)| why);
+            Err(Problem::bad(format!("the query is wrong: {why}")))
+        }
     }
 }
 
@@ -103,6 +110,22 @@ impl Shared {
         Ok(listed)
     }
 
+    /// Policies in short, as they are; `None`: one is gone.
+    pub(super) async fn items(
+        &self,
+        keys: impl IntoIterator<Item = PolicyKey>,
+    ) -> Vec<(PolicyKey, Option<PolicyItem>)> {
+        let mut found = vec![];
+        for (place, key) in keys.into_iter().enumerate() {
+            if place % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            let item = self.facts(&key).ok().map(|facts| facts.item());
+            found.push((key, item));
+        }
+        found
+    }
+
     /// What is known of a policy that a caller may read.
     ///
     /// # Errors
@@ -152,6 +175,24 @@ mod tests {
     use crate::k8s::secrets::SecretAccess;
 
     use super::*;
+    use crate::http_api::reading::{AskedPage, AskedStats};
+
+    #[test]
+    fn what_is_wrong_with_a_query_names_the_parameter() {
+        fn told<T: serde::de::DeserializeOwned + std::fmt::Debug>(asked: &str) -> String {
+            let uri = format!("/?{asked}").parse().unwrap();
+            query(Query::<T>::try_from_uri(&uri)).unwrap_err().message
+        }
+        for (message, name) in [
+            (told::<AskedPage>("limit=many"), "limit"),
+            (told::<AskedPage>("limit=1&limit=2"), "limit"),
+            (told::<AskedStats>("component=routes"), "component"),
+            (told::<Choice>("policy=shop/orders&policy=shop/orders"), "policy"),
+        ] {
+            let why = message.strip_prefix("the query is wrong: ").unwrap();
+            assert!(why.contains(name), "{message}");
+        }
+    }
 
     #[test]
     fn before_the_first_list_a_policy_is_not_known_to_be_missing() {

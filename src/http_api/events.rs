@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -31,9 +31,10 @@ use utoipa::IntoParams;
 
 use super::caller::{Caller, TokenDigest};
 use super::chosen::query;
+use super::names::{PolicyNames, PolicyPath};
 use super::problem::Problem;
 use super::rights::Subject;
-use super::{Shared, State as Api, names};
+use super::{Shared, State as Api, names, paths};
 use crate::engine::Changed;
 use crate::http::Lasting;
 use outlet::Outlet;
@@ -101,11 +102,8 @@ impl Drop for Place {
 /// end tells why nothing follows. Figures alone are no change.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{namespace}/{name}/events",
-    params(
-        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
-        ("name" = String, Path, description = "The name of the policy", example = "orders"),
-    ),
+    path = paths::POLICY_EVENTS,
+    params(PolicyNames),
     responses(
         (status = 200, description = "Server-sent events; the data of snapshot and of change is a PolicyAnswer, that of end a Problem", body = String, content_type = "text/event-stream"),
         (status = 429, description = "Too many streams", body = Problem),
@@ -114,10 +112,9 @@ impl Drop for Place {
 pub async fn events(
     State(api): Api,
     caller: Caller,
-    Path((namespace, name)): Path<(String, String)>,
+    PolicyPath(key): PolicyPath,
     Extension(lasting): Extension<Lasting>,
 ) -> Result<Response, Problem> {
-    let key = names::policy(&namespace, &name)?;
     open(api, caller, Changed::Policy(key), &lasting).await
 }
 
@@ -135,7 +132,7 @@ pub struct AskedPolicies {
 /// come again, and replaces what was told before. Figures alone are no change.
 #[utoipa::path(
     get,
-    path = "/api/v1/events",
+    path = paths::EVENTS,
     params(AskedPolicies),
     responses(
         (status = 200, description = "Server-sent events; the data of snapshot is a PoliciesSnapshot, that of change a PoliciesChange, that of end a Problem", body = String, content_type = "text/event-stream"),

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::Moment;
-use distributary_core::decision::{DecisionState, EndpointView};
+use distributary_core::decision::{DecisionState, EndpointView, RouteDecision};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::policy::{DeclaredRole, Endpoint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::answers::{
     ConditionAnswer, DatabaseHealth, EnhancedHealth, FailoverAnswer, Health, Origin, PolicyAnswer,
-    ReasonAnswer, ReplicaHealth, ReplicaStatus, Replicas, Stats,
+    ReasonAnswer, ReplicaHealth, ReplicaStatus, Replicas, ServerAnswer, Stats,
 };
 use crate::engine::BoardEntry;
 use crate::render::advice;
@@ -75,11 +75,10 @@ impl Facts {
 
     #[must_use]
     pub fn replicas(&self, origin: Origin) -> Replicas {
-        let mut servers = self.servers(DeclaredRole::Primary);
         Replicas {
             status: ReplicaStatus {
-                primary: servers.pop(),
-                replicas: self.servers(DeclaredRole::Replica),
+                primary: self.primary().map(|endpoint| self.server(endpoint)),
+                replicas: self.replica_servers(),
                 summary: self.summary(),
             },
             statistics: self.statistics(),
@@ -106,8 +105,11 @@ impl Facts {
             DecisionState::Suspended => "Suspended",
             DecisionState::Decided(_) => "Decided",
         });
-        let mut endpoints = self.servers(DeclaredRole::Primary);
-        endpoints.extend(self.servers(DeclaredRole::Replica));
+        // As declared: a list keeps its order over a failover.
+        let is_replica = |endpoint: &&Endpoint| endpoint.declared == DeclaredRole::Replica;
+        let (replicas, primary): (Vec<_>, Vec<_>) = self.declared().partition(is_replica);
+        let endpoints = primary.into_iter().chain(replicas);
+        let endpoints = endpoints.map(|endpoint| self.server(endpoint)).collect();
         PolicyAnswer {
             namespace: self.key.namespace.clone(),
             name: self.key.name.clone(),
@@ -166,14 +168,11 @@ impl Facts {
     fn reasons(&self) -> Vec<ReasonAnswer> {
         let views = self.entry.iter().flat_map(BoardEntry::endpoints);
         let odd = views.filter(|view| !advice::is_plain(view.state.reason));
-        let answer = odd.map(|view| {
-            let advice = advice::of(view.state.reason);
-            ReasonAnswer {
-                endpoint: view.id.to_string(),
-                reason: view.state.reason.word().to_owned(),
-                means: advice.means.to_owned(),
-                next: advice.next.map(ToOwned::to_owned),
-            }
+        let answer = odd.map(|view| ReasonAnswer {
+            endpoint: view.id.to_string(),
+            reason: view.state.reason.word().to_owned(),
+            means: advice::of(view.state.reason).means.to_owned(),
+            next: advice::next_of(&view.state).map(ToOwned::to_owned),
         });
         answer.collect()
     }
@@ -181,6 +180,26 @@ impl Facts {
     fn declared(&self) -> impl Iterator<Item = &Endpoint> {
         let entries = self.entry.iter();
         entries.flat_map(|entry| entry.decision.policy.endpoints.iter())
+    }
+
+    /// What was decided last of the routes.
+    fn decided(&self) -> Option<&RouteDecision> {
+        self.entry.as_ref()?.judged.as_ref()?.state.decided()
+    }
+
+    /// The server that takes the writes, or took them last; while none of the declared ones did, the declared primary.
+    fn primary(&self) -> Option<&Endpoint> {
+        let decided = self.decided().and_then(RouteDecision::write_primary);
+        let decided = decided.and_then(|view| self.declared().find(|endpoint| endpoint.id == view.id));
+        let is_declared = |endpoint: &&Endpoint| endpoint.declared == DeclaredRole::Primary;
+        decided.or_else(|| self.declared().find(is_declared))
+    }
+
+    /// The other servers, as declared.
+    fn replica_servers(&self) -> Vec<ServerAnswer> {
+        let primary = self.primary().map(|endpoint| &endpoint.id);
+        let others = self.declared().filter(|endpoint| Some(&endpoint.id) != primary);
+        others.map(|endpoint| self.server(endpoint)).collect()
     }
 
     fn view(&self, id: &EndpointId) -> Option<&EndpointView> {

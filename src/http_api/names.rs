@@ -3,6 +3,8 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use distributary_core::ids::PolicyKey;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 
@@ -59,6 +61,26 @@ pub fn whole(text: &str) -> Result<PolicyKey, Problem> {
     policy(namespace, name)
 }
 
+/// Where a page begins.
+///
+/// # Errors
+/// It is not what a page gave.
+pub fn after(text: &str) -> Result<PolicyKey, Problem> {
+    whole(text).map_err(|_| Problem::bad("continue must be what the page before gave as continue"))
+}
+
+/// The parts of a path that name a policy.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct PolicyNames {
+    /// The namespace of the policy
+    #[param(example = "shop")]
+    namespace: String,
+    /// The name of the policy
+    #[param(example = "orders")]
+    name: String,
+}
+
 /// The policy that the path of a request names.
 pub struct PolicyPath(pub PolicyKey);
 
@@ -66,9 +88,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PolicyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
-        let Path((of, name)) = path.map_err(|_| Problem::bad("the path must be UTF-8"))?;
-        policy(&of, &name).map(Self)
+        let path = Path::<PolicyNames>::from_request_parts(parts, state).await;
+        let Path(names) = path.map_err(|_| Problem::bad("the path must be UTF-8"))?;
+        policy(&names.namespace, &names.name).map(Self)
     }
 }
 
@@ -100,6 +122,11 @@ mod tests {
             &long,
         ] {
             assert_eq!(whole(bad).unwrap_err().code, 400, "{bad}");
+            let problem = after(bad).unwrap_err();
+            assert!(
+                problem.code == 400 && problem.message.starts_with("continue "),
+                "{bad}"
+            );
         }
     }
 }

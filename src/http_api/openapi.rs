@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use super::answers::{PoliciesChange, PoliciesSnapshot};
 use super::problem::Problem;
-use super::{change, events, reading};
+use super::{change, events, paths, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -64,7 +64,7 @@ pub fn document() -> &'static str {
         with_forms(&mut document);
         by_action(&mut document["components"]["schemas"]);
         told(&mut document);
-        let unhealthy = &mut document["paths"]["/api/db/health"]["get"]["responses"]["503"];
+        let unhealthy = &mut document["paths"][paths::HEALTH]["get"]["responses"]["503"];
         unhealthy["content"]["application/json"]["schema"] = json!({"oneOf": [
             {"$ref": "#/components/schemas/Health"}, {"$ref": "#/components/schemas/Problem"},
         ]});

@@ -16,7 +16,8 @@ pub struct Problem {
     #[schema(minimum = 400, maximum = 599)]
     pub code: u16,
     /// One word. Of the API server where it refused the request, such as Forbidden, NotFound, Conflict or Invalid; otherwise
-    /// Unauthorized, BadRequest, NotFound, ManagedByGitOps, AlreadyExists, TooLarge, RequestTimeout, TooManyRequests, NotReady or Unavailable.
+    /// Unauthorized, BadRequest, NotFound, MethodNotAllowed, ManagedByGitOps, AlreadyExists, TooLarge, RequestTimeout, TooManyRequests,
+    /// NotReady, InternalError or Unavailable.
     pub reason: String,
     /// A sentence for people; in the words of the API server where it refused the request.
     pub message: String,

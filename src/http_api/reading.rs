@@ -13,7 +13,8 @@ use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, RightsAnswer, S
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::facts::Component;
-use super::names::{self, PolicyPath};
+use super::names::{self, PolicyNames, PolicyPath};
+use super::paths;
 use super::problem::Problem;
 use super::rights::Subject;
 use crate::http::OPEN_METRICS;
@@ -26,7 +27,7 @@ const USUAL_PAGE: usize = 100;
 /// Whether reads and writes are routed.
 #[utoipa::path(
     get,
-    path = "/api/db/health",
+    path = paths::HEALTH,
     params(Choice),
     responses(
         (status = 200, description = "The condition Ready is True", body = Health),
@@ -46,7 +47,7 @@ pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Res
 /// The servers of a policy, and their figures.
 #[utoipa::path(
     get,
-    path = "/api/db/replicas",
+    path = paths::REPLICAS,
     params(Choice),
     responses((status = 200, description = "The servers", body = Replicas))
 )]
@@ -80,7 +81,7 @@ pub struct AskedStats {
 /// Figures of the routes and of the replicas.
 #[utoipa::path(
     get,
-    path = "/api/db/stats",
+    path = paths::STATS,
     params(Choice, AskedStats),
     responses((status = 200, description = "The figures", body = Stats))
 )]
@@ -116,7 +117,7 @@ pub struct AskedPage {
 /// The policies that the caller may list.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies",
+    path = paths::POLICIES,
     params(AskedPage),
     responses((status = 200, description = "A page of policies", body = PolicyList))
 )]
@@ -130,7 +131,7 @@ pub async fn policies(
     if !(1..=PAGE).contains(&limit) {
         return Err(Problem::bad("limit must be 1 to 500"));
     }
-    let after = asked.r#continue.as_deref().map(names::whole).transpose()?;
+    let after = asked.r#continue.as_deref().map(names::after).transpose()?;
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
     // One more tells whether there is a next page.
@@ -140,7 +141,7 @@ pub async fn policies(
     page.truncate(limit);
     let last = page.last().filter(|_| !is_last).map(ToString::to_string);
     // One that went meanwhile is left out.
-    let items = page.iter().filter_map(|key| Some(api.facts(key).ok()?.item()));
+    let items = api.items(page).await.into_iter().filter_map(|(_, item)| item);
     Ok(Json(PolicyList {
         items: items.collect(),
         r#continue: last,
@@ -151,11 +152,8 @@ pub async fn policies(
 /// All that is known of a policy.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{namespace}/{name}",
-    params(
-        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
-        ("name" = String, Path, description = "The name of the policy", example = "orders"),
-    ),
+    path = paths::POLICY,
+    params(PolicyNames),
     responses((status = 200, description = "The policy", body = PolicyAnswer))
 )]
 pub async fn policy(
@@ -170,11 +168,8 @@ pub async fn policy(
 /// What the caller may do with a policy, which they may read.
 #[utoipa::path(
     get,
-    path = "/api/v1/policies/{namespace}/{name}/rights",
-    params(
-        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
-        ("name" = String, Path, description = "The name of the policy", example = "orders"),
-    ),
+    path = paths::RIGHTS,
+    params(PolicyNames),
     responses((status = 200, description = "The rights", body = RightsAnswer))
 )]
 pub async fn rights(
@@ -198,9 +193,10 @@ pub async fn rights(
 /// The metrics of this process, where --metrics=Authorized is set.
 #[utoipa::path(
     get,
-    path = "/metrics",
+    path = paths::METRICS,
     responses(
         (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+        (status = 500, description = "The page cannot be written, which is a fault of the operator", body = Problem),
     )
 )]
 pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Problem> {
@@ -211,6 +207,14 @@ pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Proble
     api.rights.prove(&caller, &Subject::Metrics).await?;
     match exposition.page().await {
         Ok(page) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response()),
-        Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+        Err(error) => {
+            tracing::error!(%error, "the page of metrics cannot be written");
+            let message = "the page of metrics cannot be written";
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                message,
+            ))
+        }
     }
 }

@@ -2,6 +2,8 @@ use axum::body::Body;
 use axum::http::Request;
 use tower::ServiceExt;
 
+use super::caller::Caller;
+use super::names::PolicyPath;
 use super::*;
 
 #[test]
@@ -26,7 +28,7 @@ async fn a_path_that_is_no_policy_is_told_as_a_problem_that_is_not_stored() {
         .route("/{namespace}/{name}", get(async |_: PolicyPath| ""))
         .route(
             "/{namespace}/{name}/events",
-            get(async || "").route_layer(from_extractor::<(Caller, PolicyPath)>()),
+            get(async |_: Caller, _: PolicyPath| ""),
         )
         .layer(map_response(not_stored));
     for (path, token, code) in [

@@ -89,6 +89,15 @@ impl Callers {
         }
     }
 
+    /// The same places, over a client that `around` makes of this one.
+    #[must_use]
+    pub(super) fn around(&self, around: impl FnOnce(&Client) -> Client) -> Self {
+        Self {
+            client: around(&self.client),
+            places: Arc::clone(&self.places),
+        }
+    }
+
     /// The object that the API server answers.
     ///
     /// # Errors
@@ -160,12 +169,13 @@ impl AsCaller {
         }
         let status = serde_json::from_slice::<Status>(&bytes).unwrap_or_default();
         let mut status = status.with_code(parts.status.as_u16());
+        // Whoever stands before the API server may answer in another form.
+        let usual = parts.status.canonical_reason().unwrap_or_default();
         if status.message.is_empty() {
-            parts
-                .status
-                .canonical_reason()
-                .unwrap_or_default()
-                .clone_into(&mut status.message);
+            usual.clone_into(&mut status.message);
+        }
+        if status.reason.is_empty() {
+            status.reason = usual.replace(' ', "");
         }
         Err(CallerError::Refused(status.boxed()))
     }

@@ -19,6 +19,9 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::callers::{self, Callers};
 use super::fence::{self, Fence, FencedBody};
+use super::timed::timed;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
 
 /// To a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -76,6 +79,18 @@ impl Clients {
             watches: client(Purpose::Watches)?,
             callers: Callers::over(callers_client(config).map_err(|error| Error::Client(Box::new(error)))?),
         })
+    }
+
+    /// The same connections, with requests whose times `metrics` are told.
+    #[must_use]
+    pub fn timed(&self, metrics: &Metrics, clock: Clock) -> Self {
+        let timed = |client: &Client| timed(client, metrics, clock);
+        Self {
+            requests: timed(&self.requests),
+            fresh: timed(&self.fresh),
+            watches: timed(&self.watches),
+            callers: self.callers.around(timed),
+        }
     }
 
     /// The same connections, with requests that write behind this fence.

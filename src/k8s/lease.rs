@@ -230,7 +230,6 @@ impl Leadership {
         let figure = context.metrics.watch("Lease");
         let report = move |report: Report<'_>| match report {
             Report::Heard => figure.heard(),
-            Report::Asked { verb, took } => context.metrics.requested("Lease", verb, took),
             Report::Failed(failure) => {
                 tracing::warn!(kind = "Lease", namespace = %settings.namespace, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
                 context.metrics.watch_failed("Lease", failure.category());
@@ -269,16 +268,9 @@ impl Leadership {
             &self.clients.requests
         };
         let api = Api::namespaced(client.clone(), &self.settings.namespace);
-        let (name, verb) = (self.settings.name.clone(), verb(&call));
-        let (clock, metrics) = (self.context.clock, self.context.metrics.clone());
-        self.requests.spawn(async move {
-            let asked = clock.now();
-            let answer = call_within(deadline, carry_out(&api, &name, call)).await;
-            if !matches!(answer, Err(CallError::HeldBack)) {
-                metrics.requested("Lease", verb, clock.now().since(asked));
-            }
-            answer
-        });
+        let name = self.settings.name.clone();
+        let request = async move { call_within(deadline, carry_out(&api, &name, call)).await };
+        self.requests.spawn(request);
     }
 
     /// What an answer means; a refusal is logged with the right that may be missing, once until it is another one.
@@ -315,14 +307,6 @@ impl Leadership {
             },
             _ => LeaseAnswer::Unknown,
         }
-    }
-}
-
-const fn verb(call: &LeaseCall) -> &'static str {
-    match call {
-        LeaseCall::Read => "get",
-        LeaseCall::Create(_) => "create",
-        LeaseCall::Update(_) => "update",
     }
 }
 

@@ -79,9 +79,6 @@ impl Selection {
 pub enum Report<'a> {
     /// The server answers: a list has ended, or a watch has begun.
     Heard,
-    /// A request has ended, well or not, after so long: a page of a list (`list`), with what was too large and asked for again; or
-    /// the start of a watch (`watch`).
-    Asked { verb: &'static str, took: Duration },
     /// It is tried again after a while.
     Failed(&'a Failure),
 }
@@ -207,10 +204,9 @@ where
             continue_token: from,
             ..ListParams::default()
         };
-        let asked = self.clock.now();
-        let page = read_page(&self.api, params, &mut self.pages).await;
-        self.asked("list", asked);
-        let page = page.map_err(Failure::List)?;
+        let page = read_page(&self.api, params, &mut self.pages)
+            .await
+            .map_err(Failure::List)?;
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         let next = match (
             text(page.metadata.continue_),
@@ -234,12 +230,10 @@ where
             timeout: Some(seconds()),
             ..WatchParams::default()
         };
-        let asked = self.clock.now();
         let events = match tokio::time::timeout(START, self.api.watch(&params, &version)).await {
             Ok(events) => events.map_err(CallError::from),
             Err(_) => Err(CallError::Deadline(START)),
         };
-        self.asked("watch", asked);
         self.position = Position::Watching {
             events: events.map_err(Failure::Watch)?.boxed(),
             since: self.clock.now(),
@@ -247,11 +241,6 @@ where
         };
         (self.report)(Report::Heard);
         Ok(None)
-    }
-
-    fn asked(&self, verb: &'static str, at: Moment) {
-        let took = self.clock.now().since(at);
-        (self.report)(Report::Asked { verb, took });
     }
 
     fn watch(

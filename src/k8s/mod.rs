@@ -24,6 +24,7 @@ pub mod secrets;
 pub mod service_cidrs;
 pub mod services;
 pub mod stored;
+mod timed;
 pub mod triggers;
 pub mod warmth;
 pub mod watch;

@@ -44,10 +44,6 @@ async fn watch_all(context: &Arc<Context>, learn: impl Fn(Vec<String>) -> bool) 
     let (told, concerned) = (AtomicBool::new(false), Arc::clone(context));
     let report = move |report: Report<'_>| match report {
         Report::Heard => {}
-        Report::Asked { verb, took } => {
-            let kind = Subject::ServiceCidrs.kind();
-            concerned.metrics.requested(kind, verb, took);
-        }
         Report::Failed(failure) => failed(&concerned, failure, &told),
     };
     let events = list_watch(api, Selection::default(), Patience::new(first, longest), report);

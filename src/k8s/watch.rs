@@ -320,7 +320,6 @@ pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
     let figure = context.metrics.watch(Subject::Secrets.kind());
     let report = move |report: Report<'_>| match report {
         Report::Heard => figure.heard(),
-        Report::Asked { verb, took } => told.metrics.requested(Subject::Secrets.kind(), verb, took),
         Report::Failed(failure) => {
             let kind = Subject::Secrets.kind();
             tracing::warn!(kind, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
@@ -356,7 +355,6 @@ where
             figure.heard();
             context.synced.heard(&watched);
         }
-        Report::Asked { verb, took } => context.metrics.requested(watched.subject.kind(), verb, took),
         Report::Failed(failure) => {
             let (kind, category) = (watched.subject.kind(), failure.category());
             tracing::warn!(kind, scope = watched.scope, error = %chain(failure), category, "watch failed, and is tried again");

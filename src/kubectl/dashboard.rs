@@ -27,6 +27,7 @@ use crate::change::Refusal;
 use crate::cli::ExitStatus;
 use crate::dashboard::{self, Served};
 use crate::http::{self, Limits, Transport};
+use crate::http_api::paths;
 use crate::http_api::problem::Problem;
 use guard::Guard;
 
@@ -88,12 +89,12 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
 
 fn pages(shared: Shared, guard: Guard) -> Router {
     Router::new()
-        .route("/api/v1/policies", get(reading::policies))
-        .route("/api/v1/events", get(fleet::events))
-        .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
-        .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
-        .route("/api/v1/policies/{namespace}/{name}/events", get(stream::events))
-        .route("/api/db/replicas", post(change::change))
+        .route(paths::POLICIES, get(reading::policies))
+        .route(paths::EVENTS, get(fleet::events))
+        .route(paths::POLICY, get(reading::policy))
+        .route(paths::RIGHTS, get(reading::rights))
+        .route(paths::POLICY_EVENTS, get(stream::events))
+        .route(paths::REPLICAS, post(change::change))
         .merge(dashboard::pages(Served::Locally))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .layer(from_fn_with_state(Arc::new(guard), guard::admit))

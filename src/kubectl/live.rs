@@ -19,7 +19,9 @@ use tokio::time::timeout;
 use super::cluster::Cluster;
 use super::error::{self, Error};
 use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
+use crate::http_api::paths;
 use crate::http_api::problem::Problem;
+use distributary_core::ids::PolicyKey;
 use leader::Leader;
 use server::Server;
 pub use stream::{Event, Events, FleetEvent};
@@ -181,7 +183,7 @@ impl Live {
     /// # Errors
     /// As [`Live::get`].
     pub async fn policies(&self, namespace: Option<&str>) -> Result<Vec<PolicyItem>, Error> {
-        let mut path = format!("/api/v1/policies?limit={PAGE}");
+        let mut path = format!("{}?limit={PAGE}", paths::POLICIES);
         if let Some(namespace) = namespace {
             path.push_str(&format!("&namespace={namespace}"));
         }
@@ -202,7 +204,8 @@ impl Live {
     /// # Errors
     /// As [`Live::get`].
     pub async fn policy(&self, namespace: &str, name: &str) -> Result<PolicyAnswer, Error> {
-        self.get(&format!("/api/v1/policies/{namespace}/{name}")).await
+        let key = PolicyKey::new(namespace, name);
+        self.get(&paths::about(paths::POLICY, &key)).await
     }
 
     /// A policy as it changes.
@@ -210,7 +213,7 @@ impl Live {
     /// # Errors
     /// As [`Live::get`].
     pub async fn events(&self, namespace: &str, name: &str) -> Result<Events<Event>, Error> {
-        let path = format!("/api/v1/policies/{namespace}/{name}/events");
+        let path = paths::about(paths::POLICY_EVENTS, &PolicyKey::new(namespace, name));
         Ok(Events::of(self.send(&path).await?.into_body()))
     }
 
@@ -220,7 +223,7 @@ impl Live {
     /// As [`Live::get`].
     pub async fn fleet_events(&self, namespace: Option<&str>) -> Result<Events<FleetEvent>, Error> {
         let namespace = namespace.map(|namespace| format!("?namespace={namespace}"));
-        let path = format!("/api/v1/events{}", namespace.unwrap_or_default());
+        let path = format!("{}{}", paths::EVENTS, namespace.unwrap_or_default());
         Ok(Events::of(self.send(&path).await?.into_body()))
     }
 

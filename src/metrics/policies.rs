@@ -13,7 +13,7 @@ use super::series::{
     OF_ROUTES, RouteSeries, SeriesKind,
 };
 use super::statuses::{StatusFigures, Statuses};
-use crate::engine::{Board, BoardEntry, TargetFigures};
+use crate::engine::{Board, BoardEntry};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::observation::FailureClass;
 use distributary_core::policy::EndpointState;
@@ -199,7 +199,7 @@ fn endpoints((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(EndpointLabels, End
         let series = EndpointSeries {
             eligible: view.map(|view| view.state.eligible),
             weight: view.map(|view| view.state.weight),
-            figures: newest(entry, &endpoint.id),
+            figures: entry.figures_of(&endpoint.id),
             counts: entry.counts.get(&endpoint.id).copied(),
             active: endpoint.state == EndpointState::Active,
             max_connections: endpoint.max_connections,
@@ -248,15 +248,6 @@ fn routes((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(RouteLabels, RouteSeri
         (labels, series)
     });
     labelled.collect()
-}
-
-/// Of the pods behind a Service, the newest figures.
-fn newest(entry: &BoardEntry, endpoint: &EndpointId) -> Option<TargetFigures> {
-    let told = entry
-        .figures
-        .iter()
-        .filter(|(target, _)| target.endpoint == *endpoint);
-    told.map(|(_, figures)| *figures).max_by_key(|figures| figures.at)
 }
 
 fn of_endpoint(key: &PolicyKey, id: &EndpointId) -> EndpointLabels {

@@ -27,7 +27,7 @@ pub struct SeriesKind<T> {
     value: fn(&T) -> Option<Number>,
 }
 
-/// What is known of an endpoint: what was decided, and the newest figures of its targets.
+/// What is known of an endpoint: what was decided, and the figures of its targets.
 pub struct EndpointSeries {
     pub eligible: Option<bool>,
     pub weight: Option<u32>,

@@ -1,7 +1,9 @@
 //! What each reason and each failure means, and what to do: all of these sentences are here.
 
+use distributary_api::ServerStatus;
+use distributary_core::decision::TargetState;
 use distributary_core::health::Reason;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{FailureKind, Role};
 use distributary_core::write_primary::Obstacle;
 
 /// A sentence each; both for people.
@@ -164,11 +166,48 @@ const fn next(reason: Reason) -> Option<&'static str> {
     })
 }
 
+/// What must happen next of a server: of one that is held, about what it is held in spite of. `None`: nothing.
+#[must_use]
+pub fn next_of(state: &TargetState) -> Option<&'static str> {
+    next_step(state.reason, state.despite, state.role, state.no_lag.is_some())
+}
+
+/// The same in the words of a status. `None`: nothing, or the reason is of another version.
+#[must_use]
+pub fn next_in_words(server: &ServerStatus) -> Option<&'static str> {
+    let reason = Reason::from_word(&server.reason)?;
+    let despite = server.held_despite.as_deref().and_then(Reason::from_word);
+    let role = Role::from_word(&server.role);
+    next_step(reason, despite, role, server.lag_answer.is_some())
+}
+
+/// `answers`: whether a `lagQuery` answers something else than a lag.
+fn next_step(
+    own: Reason,
+    despite: Option<Reason>,
+    role: Option<Role>,
+    answers: bool,
+) -> Option<&'static str> {
+    let reason = despite.unwrap_or(own);
+    if reason == Reason::LagUnknown && answers {
+        return Some(LAG_QUERY);
+    }
+    // Of those that take writes only the write primary is held.
+    let is_down = matches!(
+        despite,
+        Some(Reason::Suspect | Reason::CircuitOpen | Reason::StillStarting)
+    );
+    if is_down && role == Some(Role::Primary) {
+        return Some(LOST_PRIMARY);
+    }
+    next(reason).or(next(own))
+}
+
 /// What must happen next where the write primary is down, in order.
-pub const LOST_PRIMARY: &str = "Bring the server back. If it is lost, see that it stays stopped, then promote a standby that may take over the writes: they follow it.";
+const LOST_PRIMARY: &str = "Bring the server back. If it is lost, see that it stays stopped, then promote a standby that may take over the writes: they follow it.";
 
 /// What must happen next where a `lagQuery` answers something else than a lag.
-pub const LAG_QUERY: &str = "Run lagQuery on the server as the user of the checks, and correct it: it must answer one number of seconds, also where nothing is replayed.";
+const LAG_QUERY: &str = "Run lagQuery on the server as the user of the checks, and correct it: it must answer one number of seconds, also where nothing is replayed.";
 
 /// Why a server may not take over the writes.
 #[must_use]

@@ -64,6 +64,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             streams::fleet,
         )
         .test("the_ninth_stream_of_a_token_is_refused", streams::limits)
+        .test(
+            "a_client_of_events_that_reads_nothing_is_given_up_and_others_hear_on",
+            streams::unread,
+        )
 }
 
 /// The table has the page of metrics, too.

@@ -107,6 +107,10 @@ async fn pages(plane: Arc<ControlPlane>) -> Result<()> {
     for line in [
         "distributary_checks_total{result=\"Good\"}",
         "distributary_endpoint_eligible{",
+        "distributary_api_request_duration_seconds_count{kind=\"Secret\",verb=\"get\"}",
+        "distributary_api_request_duration_seconds_count{kind=\"Secret\",verb=\"watch\"}",
+        "distributary_api_request_duration_seconds_count{kind=\"EndpointSlice\",verb=\"create\"}",
+        "distributary_api_request_duration_seconds_count{kind=\"ReplicaSetPolicy\",verb=\"status\"}",
         "# EOF",
     ] {
         ensure!(metrics.contains(line), "no {line} in\n{metrics}");

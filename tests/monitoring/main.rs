@@ -61,15 +61,16 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that reads these operators, with every alert's `for` cut to a second.
+    /// One that reads these operators. An alert waits for a second, and goes on for another one.
     fn start(operators: [&Operator; 2]) -> Result<Self> {
         let directory = node::data_subdir("prometheus")?;
         let rules = fs::read_to_string(RULES)?;
         let rules: Vec<_> = rules
             .lines()
-            .map(|line| {
-                let waits = line.trim_start().starts_with("for: ");
-                if waits { "    for: 1s" } else { line }
+            .map(|line| match line.trim_start().split_once(": ") {
+                Some(("for", _)) => "    for: 1s",
+                Some(("keep_firing_for", _)) => "    keep_firing_for: 1s",
+                _ => line,
             })
             .collect();
         fs::write(directory.join("rules.yaml"), rules.join("\n"))?;

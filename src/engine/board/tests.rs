@@ -65,6 +65,43 @@ fn policies_are_listed_by_name_each_as_it_is_when_it_is_asked_for() {
 }
 
 #[test]
+fn the_figures_of_an_endpoint_are_those_of_its_pod_that_is_worst_off() {
+    let pod = |last: u8| TargetId {
+        endpoint: EndpointId::from("a"),
+        pod: Some([10, 0, 0, last].into()),
+    };
+    let told = |lag, (sessions, max_connections), check, millis| TargetFigures {
+        lag,
+        load: Some(Load {
+            sessions,
+            max_connections,
+            ..Load::default()
+        }),
+        check,
+        at: at(millis),
+    };
+    let lag = |seconds| {
+        let time = Duration::from_secs(seconds);
+        Some(Lag::Behind { time, bytes: None })
+    };
+    let took = |millis| Some(Duration::from_millis(millis));
+    let all = [
+        told(lag(28), (10, 100), took(1), 5),
+        told(lag(3), (19, 20), took(2), 7),
+        told(Some(Lag::Unknown), (90, 100), None, 9),
+    ];
+    let mut entry = board(&["a"]).get(&key("a")).unwrap();
+    // Whichever of them is told first, and whoever has the lowest address.
+    for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let pods = order.iter().zip(1..);
+        entry.figures = pods.map(|(place, last)| (pod(last), all[*place])).collect();
+        let found = entry.figures_of(&EndpointId::from("a")).unwrap();
+        assert_eq!(found, told(lag(28), (19, 20), took(2), 9), "{order:?}");
+        assert_eq!(entry.figures_of(&EndpointId::from("b")), None);
+    }
+}
+
+#[test]
 fn the_time_of_a_check_stays_until_another_good_check() {
     let board = board(&["a"]);
     let told = |board: &Board| board.get(&key("a")).unwrap().figures.into_values().next();
@@ -150,6 +187,34 @@ fn statistics_outlive_a_silence_and_end_with_their_endpoint() {
         board.get(&key("a")).unwrap().summary(&target("a"), at(72_000)),
         None
     );
+}
+
+#[test]
+fn who_has_not_answered_for_a_minute_has_no_part_in_the_share_of_replicas() {
+    let (board, mut world) = (Board::default(), World::default());
+    let mut case = policy(&["a", "b"]);
+    case.key = key("a");
+    decide(&board, &mut world, case.changed(Memory::default()));
+    let share = |second: u64| board.get(&key("a")).unwrap().replica_share(at(second * 1000));
+    for second in (0..=200).step_by(2) {
+        tell(&board, "primary", second, Ok((Role::Primary, 60)));
+        tell(&board, "a", second, Ok((Role::Standby, 20)));
+        match second {
+            0..=70 => tell(&board, "b", second, Ok((Role::Standby, 20))),
+            72 => {
+                assert_eq!(share(second), Some(0.4));
+                tell(&board, "b", second, Err(FailureClass::Dead { hard: true }));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(share(200), Some(0.25));
+    // Without the primary nothing is known.
+    tell(&board, "primary", 201, Err(FailureClass::Dead { hard: true }));
+    for second in (202..=300).step_by(2) {
+        tell(&board, "a", second, Ok((Role::Standby, 20)));
+    }
+    assert_eq!(share(300), None);
 }
 
 #[test]

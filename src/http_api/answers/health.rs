@@ -66,10 +66,10 @@ pub struct RouteTargets {
 pub struct ReplicaHealth {
     /// How many are well; null: not judged yet.
     pub healthy: Option<u32>,
-    /// How many are declared; null: the policy was not accepted yet.
+    /// How many servers there are beside the write primary; null: the policy was not accepted yet.
     pub total: Option<u32>,
     /// The share of all transactions of the last minute that standbys did, 0 to 100; null: not known.
     pub replica_usage_percentage: Option<f64>,
-    /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
+    /// Their mean response time: of the last good checks of each, at most 32, in milliseconds; null: there were none.
     pub average_response_time: Option<f64>,
 }

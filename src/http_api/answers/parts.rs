@@ -61,7 +61,8 @@ pub struct TargetAnswer {
     pub port: u16,
 }
 
-/// One declared server, with what this process knows of it.
+/// One declared server, with what this process knows of it: of several pods behind a Service the longest lag, and the connections and
+/// transactions of the one that is nearest to its limit of connections.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerAnswer {
@@ -81,6 +82,10 @@ pub struct ServerAnswer {
     pub reason: Option<String>,
     /// What the reason means; null: not judged yet.
     pub means: Option<String>,
+    /// Why it would leave its routes if another server could serve them; null: it is not held.
+    pub held_despite: Option<String>,
+    /// What that means; null: it is not held.
+    pub held_despite_means: Option<String>,
     /// What must happen next; null: nothing, or not judged yet.
     pub next: Option<String>,
     /// The time of the last change of its state, as in the status; null: not in the status.

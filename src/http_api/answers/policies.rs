@@ -38,13 +38,13 @@ pub struct PolicyItem {
     pub regions: Option<Vec<String>>,
     /// How many replicas are well; null: not judged yet.
     pub healthy_replicas: Option<u32>,
-    /// How many replicas are declared; null: the policy was not accepted yet.
+    /// How many servers there are beside the write primary; null: the policy was not accepted yet.
     pub total_replicas: Option<u32>,
     /// The share of all transactions of the last minute that standbys did, 0 to 100; null: not known.
     pub replica_usage_percentage: Option<f64>,
-    /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
+    /// Their mean response time: of the last good checks of each, at most 32, in milliseconds; null: there were none.
     pub average_response_time: Option<f64>,
-    /// The largest lag of a replica, in milliseconds; null: none is known.
+    /// The largest lag of one of them, in milliseconds; null: none is known.
     pub worst_lag_milliseconds: Option<u64>,
     /// Sessions of clients on all servers of which they are known, each server once; null: of none.
     pub connections: Option<u64>,

@@ -19,9 +19,10 @@ pub struct Replicas {
 /// The servers of a policy.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct ReplicaStatus {
-    /// The declared primary; null: the policy was not accepted yet.
+    /// The server that takes the writes, or took them last; while none did, the declared primary. null: the policy was not accepted
+    /// yet.
     pub primary: Option<ServerAnswer>,
-    /// The declared replicas, as declared.
+    /// The other servers, as declared: after a failover the declared primary is one of them.
     pub replicas: Vec<ServerAnswer>,
     /// How many are well.
     pub summary: ReplicaSummary,
@@ -45,10 +46,11 @@ pub struct ReplicaSummary {
 pub struct ReplicaStatistics {
     /// The share of all transactions of the last minute that standbys did, 0 to 100; null: not known.
     pub replica_usage_percentage: Option<f64>,
-    /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
+    /// The mean response time of the servers beside the write primary: of the last good checks of each, at most 32, in milliseconds;
+    /// null: there were none.
     pub average_response_time: Option<f64>,
     /// Sessions of clients on all servers of which they are known, each server once; null: of none.
     pub connections: Option<u64>,
-    /// The largest lag of a replica, in milliseconds; null: none is known.
+    /// The largest lag of a server beside the write primary, in milliseconds; null: none is known.
     pub worst_lag_milliseconds: Option<u64>,
 }

@@ -54,12 +54,12 @@ pub struct RouteStats {
 /// Figures of the replicas.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct ReplicaStats {
-    /// How many are declared; null: the policy was not accepted yet.
+    /// How many servers there are beside the write primary; null: the policy was not accepted yet.
     pub total: Option<u32>,
     /// How many are well; null: not judged yet.
     pub healthy: Option<u32>,
     /// Of all of them.
     pub statistics: ReplicaStatistics,
-    /// Of each of them.
+    /// Of each of them, as declared.
     pub endpoints: Vec<ServerAnswer>,
 }

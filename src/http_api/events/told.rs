@@ -14,9 +14,6 @@ use crate::http_api::answers::{PoliciesChange, PoliciesSnapshot, PolicyAnswer, P
 use crate::http_api::problem::Problem;
 use distributary_core::ids::PolicyKey;
 
-/// Policies that are looked at before others have their turn.
-const AT_ONCE: usize = 16;
-
 /// What was told of the policies of an operator.
 pub struct Told {
     api: Arc<Shared>,
@@ -105,16 +102,7 @@ async fn find(
     pending: &Pending,
 ) -> Found {
     let shown = |scope: Option<&str>| api.parts.context.shown_names(scope, None, usize::MAX);
-    let keys = pending.keys(scope, told.keys(), shown);
-    let mut found = Vec::with_capacity(keys.len());
-    for (place, key) in keys.into_iter().enumerate() {
-        if place % AT_ONCE == AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
-        let item = api.facts(&key).ok().map(|facts| facts.item());
-        found.push((key, item));
-    }
-    found
+    api.items(pending.keys(scope, told.keys(), shown)).await
 }
 
 fn tell_items(api: &Shared, told: &mut BTreeMap<PolicyKey, PolicyItem>, found: Found) -> Option<Bytes> {

@@ -5,23 +5,22 @@ use std::time::Duration;
 use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::lag::Lag;
 use distributary_core::observation::Role;
-use distributary_core::policy::{DeclaredRole, DeclaredServer, Endpoint};
+use distributary_core::policy::{DeclaredServer, Endpoint};
 use distributary_core::statistics::{Rates, Summary};
 
 use super::{Facts, rounded, time};
-use crate::engine::TargetFigures;
 use crate::http_api::answers::{RatesAnswer, ResponseTimeAnswer, ServerAnswer, ServerStatistics};
 use crate::render::advice;
 
 impl Facts {
-    pub(super) fn servers(&self, declared: DeclaredRole) -> Vec<ServerAnswer> {
-        let all = self.declared().filter(|endpoint| endpoint.declared == declared);
-        all.map(|endpoint| self.server(endpoint)).collect()
-    }
-
-    fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
-        let (view, figures) = (self.view(&endpoint.id), self.figures(&endpoint.id));
+    pub(super) fn server(&self, endpoint: &Endpoint) -> ServerAnswer {
+        let view = self.view(&endpoint.id);
+        let figures = self
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.figures_of(&endpoint.id));
         let reason = view.map(|view| view.state.reason);
+        let despite = view.and_then(|view| view.state.despite);
         let location = view
             .and_then(|view| view.location.as_ref())
             .or(match &endpoint.server {
@@ -41,8 +40,10 @@ impl Facts {
             role: Role::word_of(view.and_then(|view| view.state.role)).to_owned(),
             reason: reason.map(|reason| reason.word().to_owned()),
             means: reason.map(|reason| advice::of(reason).means.to_owned()),
-            next: reason
-                .and_then(|reason| advice::of(reason).next)
+            held_despite: despite.map(|despite| despite.word().to_owned()),
+            held_despite_means: despite.map(|despite| advice::of(despite).means.to_owned()),
+            next: view
+                .and_then(|view| advice::next_of(&view.state))
                 .map(ToOwned::to_owned),
             since: self.since(&endpoint.id),
             cannot_take_over: obstacle.map(|obstacle| obstacle.to_string()),
@@ -70,14 +71,6 @@ impl Facts {
             transactions: load.map(|load| load.transactions),
             statistics: self.measured(&endpoint.id).map(statistics),
         }
-    }
-
-    /// The newest figures of an endpoint; of pods behind a Service, of the pod that told last.
-    fn figures(&self, id: &EndpointId) -> Option<&TargetFigures> {
-        let all = self.entry.as_ref()?.figures.iter();
-        all.filter(|(target, _)| target.endpoint == *id)
-            .map(|(_, figures)| figures)
-            .max_by_key(|figures| figures.at)
     }
 
     /// The statistics of an endpoint; of pods behind a Service, of the pod that told last.

@@ -3,16 +3,21 @@ use std::time::Duration;
 
 use distributary_api::{RouteStatus, RoutingStatus};
 use distributary_core::decision::Decision;
-use distributary_core::fixture::{at, policy};
+use distributary_core::fixture::{at, policy, view};
+use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::lag::Lag;
-use distributary_core::observation::Load;
-use distributary_core::world::{Announcement, Event, Memory, World};
+use distributary_core::observation::{Load, Role};
+use distributary_core::plan::RoutingPlan;
+use distributary_core::statistics::Measured;
+use distributary_core::target::ProbeKey;
+use distributary_core::world::{Announcement, Event, Figures, Measurement, Memory, World};
+use distributary_core::write_primary::Holding;
 use serde_json::{Value, json};
 
 use super::servers::told;
 use super::*;
-use crate::engine::TargetFigures;
+use crate::engine::{Board, TargetFigures};
 
 fn origin() -> Origin {
     Origin {
@@ -142,6 +147,111 @@ fn decided(event: Event) -> Arc<Decision> {
         Announcement::Gone { .. } => None,
     });
     decided.unwrap()
+}
+
+/// A policy whose writes `holder` took.
+fn held_by(holder: &str) -> Facts {
+    shown(|decided| decided.holding.holder = Some(TargetId::host(holder.into())))
+}
+
+/// A policy whose servers serve, but for what `edit` does. Each of them lags, and its check took as long.
+fn shown(edit: impl FnOnce(&mut RouteDecision)) -> Facts {
+    let (case, board) = (policy(&["a", "b"]), Board::default());
+    let primary = EndpointView {
+        declared: DeclaredRole::Primary,
+        ..view("primary")
+    };
+    let mut decided = RouteDecision {
+        plan: RoutingPlan::default(),
+        endpoints: vec![primary, view("a"), view("b")],
+        holding: Holding::default(),
+        split: Vec::new(),
+        changed: None,
+        unproven: false,
+        proven: true,
+        warm: true,
+        found: None,
+    };
+    edit(&mut decided);
+    let decision = case.decision(DecisionState::Decided(Box::new(decided)));
+    board.decided(&case.key, &Arc::new(decision));
+    for (id, millis) in [("primary", 100), ("a", 20), ("b", 40)] {
+        let time = Duration::from_millis(millis);
+        let measured = Measured {
+            at: at(1),
+            role: Role::Standby,
+            asked: 1,
+            operators: None,
+        };
+        let figures = Figures {
+            lag: Some(Lag::Behind { time, bytes: None }),
+            load: None,
+            took: Some(time),
+            measured: Some(measured),
+        };
+        let key = ProbeKey {
+            policy: case.key.clone(),
+            target: TargetId::host(id.into()),
+        };
+        let measurement = Measurement {
+            key,
+            figures: Some(figures),
+            failure: None,
+            silent: false,
+        };
+        board.measured(measurement, at(1));
+    }
+    Facts {
+        entry: board.get(&case.key),
+        ..facts("True", "False")
+    }
+}
+
+#[test]
+fn after_a_failover_the_declared_primary_is_one_of_the_replicas() {
+    for (holder, primary, replicas, mean, worst) in [
+        ("primary", "primary", ["a", "b"], 30.0, 40),
+        ("a", "a", ["primary", "b"], 70.0, 100),
+        ("none of these", "primary", ["a", "b"], 30.0, 40),
+    ] {
+        let facts = held_by(holder);
+        let answer = json_of(&facts.replicas(origin()));
+        let ids = |servers: &Value| {
+            let servers = servers.as_array().unwrap().iter();
+            servers.map(|server| server["id"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(answer["status"]["primary"]["id"], primary, "{holder}");
+        assert_eq!(ids(&answer["status"]["replicas"]), replicas, "{holder}");
+        assert_eq!(answer["statistics"]["averageResponseTime"], mean, "{holder}");
+        assert_eq!(answer["statistics"]["worstLagMilliseconds"], worst, "{holder}");
+        let stats = json_of(&facts.stats(Some(Component::Replicas), origin()));
+        assert_eq!(ids(&stats["replicas"]["endpoints"]), replicas, "{holder}");
+        let policy = json_of(&facts.policy(origin()));
+        assert_eq!(ids(&policy["endpoints"]), ["primary", "a", "b"], "{holder}");
+    }
+}
+
+#[test]
+fn what_must_happen_next_is_what_explain_says() {
+    let facts = shown(|decided| {
+        let state = &mut decided.endpoints[0].state;
+        (state.reason, state.despite) = (Reason::Held, Some(Reason::CircuitOpen));
+        state.role = Some(Role::Primary);
+    });
+    let answer = json_of(&facts.policy(origin()));
+    let (server, other) = (&answer["endpoints"][0], &answer["endpoints"][1]);
+    let next = server["next"].as_str().unwrap();
+    assert!(
+        next.starts_with("Bring the server back. If it is lost, "),
+        "{next}"
+    );
+    assert_eq!(answer["reasons"][0]["next"], next);
+    assert_eq!(server["heldDespite"], "CircuitOpen");
+    let means = server["heldDespiteMeans"].as_str().unwrap();
+    assert!(means.starts_with("Checks of the server failed "), "{means}");
+    for name in ["next", "heldDespite", "heldDespiteMeans"] {
+        assert_eq!(other[name], Value::Null, "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Figures of all servers of a policy together.
 
 use distributary_core::decision::EndpointView;
+use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::policy::DeclaredRole;
 
@@ -12,8 +13,7 @@ impl Facts {
         let declared = self
             .declared()
             .filter(|endpoint| endpoint.declared == DeclaredRole::Replica);
-        let judged = self.entry.as_ref().and_then(|entry| entry.judged.as_ref());
-        let decided = judged.and_then(|judged| judged.state.decided());
+        let decided = self.decided();
         let with = |has: fn(&EndpointView) -> bool| {
             let replicas = decided?.replicas().filter(|view| self.view(&view.id).is_some());
             Some(count(replicas.filter(|view| has(view)).count()))
@@ -27,7 +27,9 @@ impl Facts {
     }
 
     pub(super) fn statistics(&self) -> ReplicaStatistics {
-        let replicas = self.servers(DeclaredRole::Replica);
+        let mut replicas = self.replica_servers();
+        // A server that is known by two names counts once.
+        replicas.retain(|server| server.reason.as_deref() != Some(Reason::SameServer.word()));
         let time = |server: &ServerAnswer| {
             let response = server.statistics.as_ref()?.response_time.as_ref()?;
             Some(response.mean_milliseconds)
@@ -63,7 +65,7 @@ impl Facts {
             total: summary.total,
             healthy: summary.healthy,
             statistics: self.statistics(),
-            endpoints: self.servers(DeclaredRole::Replica),
+            endpoints: self.replica_servers(),
         }
     }
 }

@@ -87,6 +87,11 @@ async fn refusals_are_told_in_the_words_of_the_api_server() {
         panic!("it is refused");
     };
     assert_eq!((status.code, &*status.message), (401, "Unauthorized"));
+    let (callers, _) = answering(404, "<html>not here</html>");
+    let Err(CallerError::Refused(status)) = callers.send(&token, request()).await else {
+        panic!("it is refused");
+    };
+    assert_eq!((&*status.message, &*status.reason), ("Not Found", "NotFound"));
 }
 
 #[tokio::test(start_paused = true)]

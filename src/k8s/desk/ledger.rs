@@ -1,4 +1,4 @@
-//! What metrics are told of requests, and of how long after a decision its slices are written.
+//! What metrics are told of statuses, and of how long after a decision its slices are written.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,6 @@ pub(super) struct Ledger {
 
 struct Sent {
     key: PolicyKey,
-    kind: &'static str,
-    verb: &'static str,
     writes_slice: bool,
     at: Moment,
 }
@@ -83,8 +81,6 @@ impl Ledger {
         let is_slice = call.object().is_some_and(|id| id.kind == Kind::EndpointSlice);
         let sent = Sent {
             key: request.key.clone(),
-            kind: call.kind(),
-            verb: call.verb(),
             writes_slice: is_slice && !is_read,
             at: now,
         };
@@ -98,10 +94,6 @@ impl Ledger {
         let Some(sent) = self.under_way.remove(&flight) else {
             return;
         };
-        let took = now.since(sent.at);
-        if !matches!(answer, Answer::Unsent) {
-            self.metrics.requested(sent.kind, sent.verb, took);
-        }
         let succeeded = matches!(answer, Answer::Object(_) | Answer::Policy(_));
         let Some(open) = self.open.get_mut(&sent.key) else {
             return;

@@ -27,8 +27,6 @@ struct Bench {
     events: Pin<Box<dyn Stream<Item = Event<ConfigMap>> + Send>>,
     requests: Requests,
     reports: Arc<Mutex<Vec<&'static str>>>,
-    /// The verb of each request that has ended, and the seconds that it took.
-    ended: Arc<Mutex<Vec<(&'static str, u64)>>>,
 }
 
 impl Bench {
@@ -57,11 +55,8 @@ impl Bench {
         let api = Api::namespaced(kube::Client::new(server, "default"), "shop");
         let reports = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&reports);
-        let ended = Arc::new(Mutex::new(Vec::new()));
-        let took = Arc::clone(&ended);
         let report = move |report: Report<'_>| match report {
             Report::Heard => {}
-            Report::Asked { verb, took: time } => took.lock().unwrap().push((verb, time.as_secs())),
             Report::Failed(failure) => told.lock().unwrap().push(failure.category()),
         };
         let events = list_watch(api, Selection::default(), Patience::default(), report);
@@ -69,7 +64,6 @@ impl Bench {
             events: Box::pin(events),
             requests,
             reports,
-            ended,
         }
     }
 
@@ -270,22 +264,6 @@ async fn lists_and_the_start_of_watches_have_deadlines() {
     let mut it = Bench::new(|_| Answer::Hangs);
     assert_eq!(it.shows(31).await, ["Init", "Init"]);
     assert_eq!(it.reports(), ["Deadline"]);
-}
-
-/// It tells how long its requests take, good or not.
-#[tokio::test(start_paused = true)]
-async fn the_time_of_each_request_is_told() {
-    let mut it = Bench::new(|uri| match parameter(uri, "resourceVersion").as_deref() {
-        Some("10") => Answer::Ends(vec![bookmark(12)]),
-        Some(_) => Answer::Hangs,
-        None => one(),
-    });
-    it.shows(12).await;
-    let ended = it.ended.lock().unwrap().clone();
-    assert_eq!(ended, [("list", 0), ("watch", 0), ("watch", 10)]);
-    let mut it = Bench::new(|_| Answer::Hangs);
-    it.shows(31).await;
-    assert_eq!(*it.ended.lock().unwrap(), [("list", 30)]);
 }
 
 /// What is asked for when a watch that has begun at version 10 is answered like that.

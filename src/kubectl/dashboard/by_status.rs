@@ -93,9 +93,16 @@ fn declared(object: &ReplicaSetPolicy) -> impl Iterator<Item = (String, &Endpoin
     all.map(|own| (own.id.clone().unwrap_or_else(|| "primary".to_owned()), own))
 }
 
-/// The largest of the declared replicas, in milliseconds.
+/// The largest of the servers beside the write primary, in milliseconds; while there is none, beside the declared one.
 fn worst_lag(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> Option<u64> {
-    let replicas: BTreeSet<_> = declared(object).skip(1).map(|(id, _)| id).collect();
+    let mut ids = declared(object).map(|(id, _)| id);
+    let primary = ids.next().unwrap_or_default();
+    let mut replicas: BTreeSet<_> = ids.collect();
+    // After a failover the declared primary is a replica.
+    let holder = status.primary.as_ref().map(|holder| &holder.id);
+    if holder.is_some_and(|holder| replicas.remove(holder)) {
+        replicas.insert(primary);
+    }
     let known = status
         .endpoints
         .iter()
@@ -185,6 +192,7 @@ fn targets(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus, id: &str)
 fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary: bool) -> ServerAnswer {
     let told = known.map(|known| &known.server);
     let reason = told.and_then(|told| Reason::from_word(&told.reason));
+    let despite = told.and_then(|told| Reason::from_word(told.held_despite.as_deref()?));
     let obstacle = told.and_then(|told| Obstacle::from_word(told.cannot_take_over.as_deref()?));
     let lag = told.and_then(|told| told.lag.as_ref());
     let is_well = matches!(
@@ -200,9 +208,9 @@ fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary
         role: told.map_or_else(|| "Unknown".to_owned(), |told| told.role.clone()),
         reason: told.map(|told| told.reason.clone()),
         means: reason.map(|reason| advice::of(reason).means.to_owned()),
-        next: reason
-            .and_then(|reason| advice::of(reason).next)
-            .map(ToOwned::to_owned),
+        held_despite: told.and_then(|told| told.held_despite.clone()),
+        held_despite_means: despite.map(|despite| advice::of(despite).means.to_owned()),
+        next: told.and_then(advice::next_in_words).map(ToOwned::to_owned),
         since: known.map(|known| known.since.0.to_string()),
         cannot_take_over: told.and_then(|told| told.cannot_take_over.clone()),
         cannot_take_over_means: obstacle.map(|obstacle| advice::of_obstacle(obstacle).to_owned()),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Shared, State as Local, by_status, problem};
 use crate::http_api::answers::{PolicyItem, PolicyList, RightsAnswer};
 use crate::http_api::names::{self, PolicyPath};
+use crate::http_api::paths;
 use crate::http_api::problem::Problem;
 use crate::k8s;
 use crate::kubectl::error::Error;
@@ -37,12 +38,12 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
     let all = local.all(namespace);
     // Whoever may list some may list all.
     may_list(&all).await?;
-    let mut path = format!("/api/v1/policies?limit={PAGE}");
+    let mut path = format!("{}?limit={PAGE}", paths::POLICIES);
     if let Some(namespace) = namespace {
         path.push_str(&format!("&namespace={namespace}"));
     }
     if let Some(after) = &asked.r#continue {
-        names::whole(after)?;
+        names::after(after)?;
         path.push_str(&format!("&continue={after}"));
     }
     let told = async { local.live().await?.get(&path).await };
@@ -149,8 +150,7 @@ impl Shared {
     }
 
     async fn figures(&self, key: &PolicyKey) -> Result<Value, Error> {
-        let path = format!("/api/v1/policies/{}/{}", key.namespace, key.name);
-        self.live().await?.get(&path).await
+        self.live().await?.get(&paths::about(paths::POLICY, key)).await
     }
 }
 

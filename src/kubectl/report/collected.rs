@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::archive::OBJECTS;
 use crate::cli::documents::Documents;
 use crate::cli::{self, cluster as objects, output};
+use crate::http_api::paths;
 use crate::k8s;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
@@ -75,8 +76,7 @@ impl Collected {
 
     /// The decision, the reasons, the routes and the statistics, as who decides tells them.
     pub async fn decision(&mut self, cluster: &Cluster, live: &LiveArguments) {
-        let PolicyKey { namespace, name } = self.key.clone();
-        let path = format!("/api/v1/policies/{namespace}/{name}");
+        let path = paths::about(paths::POLICY, &self.key);
         let told = async { live.find(cluster).await?.get::<Value>(&path).await };
         self.add("decision.yaml", told.await);
     }

@@ -168,6 +168,9 @@ pub async fn metrics(plane: Arc<ControlPlane>) -> Result<()> {
         let answer = page(&token).await?;
         ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
         ensure!(answer.body.contains("distributary_checks_total"));
+        // The requests of callers are timed, too.
+        let asked = "distributary_api_request_duration_seconds_count{kind=\"SelfSubjectAccessReview\",verb=\"create\"}";
+        ensure!(answer.body.contains(asked), "{}", answer.body);
         anyhow::Ok(())
     })
     .await?;

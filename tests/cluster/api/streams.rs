@@ -8,6 +8,7 @@ use harness::ControlPlane;
 use harness::wait;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::net::TcpSocket;
 
 use super::scene::{Scene, bearer};
 use crate::fixture::SOON;
@@ -24,8 +25,22 @@ async fn open(scene: &Scene, path: &str, token: &str) -> Result<Events> {
         .client
         .open("GET", &scene.here(path), &[bearer(token)], "")
         .await?;
+    Ok(events(stream))
+}
+
+/// The same by a client whose system keeps little that nobody has read.
+async fn open_small(scene: &Scene, path: &str, token: &str) -> Result<Events> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(8 << 10)?;
+    let stream = socket.connect(scene.client.address).await?;
+    let (path, headers) = (scene.here(path), [bearer(token)]);
+    let stream = scene.client.open_over(stream, "GET", &path, &headers, "");
+    Ok(events(stream.await?))
+}
+
+fn events(stream: impl AsyncRead + Unpin + Send + 'static) -> Events {
     let stream: Box<dyn AsyncRead + Unpin + Send> = Box::new(stream);
-    Ok(BufReader::new(stream).lines())
+    BufReader::new(stream).lines()
 }
 
 /// The name and the data of the next event.
@@ -263,4 +278,70 @@ pub async fn limits(plane: Arc<ControlPlane>) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// Eight clients read one event and then nothing: each of them holds a place of its token until it is given up.
+pub async fn unread(plane: Arc<ControlPlane>) -> Result<()> {
+    /// Of the 256 MiB that chart and manifests give the operator.
+    const MORE: u64 = 16 << 20;
+    /// From one change to the next at least 250 ms pass; a client is given up after 10 s.
+    const ROUNDS: u32 = 200;
+    let scene = Scene::set(plane).await?;
+    let mut policy = scene.it.policy();
+    let replicas = policy["spec"]["replicas"].as_array_mut();
+    // Each event tells of all of them, so a few fill a connection.
+    let idle = (1..=60).map(|number| {
+        json!({"id": format!("idle-{number}"), "host": format!("10.9.0.{number}"), "state": "Disabled"})
+    });
+    replicas.context("no replicas")?.extend(idle);
+    scene.it.apply(&policy).await?;
+    let mut heard = open(&scene, PATH, &scene.editor).await?;
+    next(&mut heard, SOON).await?;
+    hears(&scene, &mut heard, 0).await?;
+    let before = scene.it.operator.vm_hwm()?;
+    let mut unread = vec![];
+    for _ in 0..8 {
+        let mut events = open_small(&scene, PATH, &scene.reader).await?;
+        next(&mut events, SOON).await?;
+        unread.push(events);
+    }
+    let refused = scene.get(FLEET, &scene.reader).await?;
+    ensure!(refused.status == 429, "{refused:?}");
+    let mut last = None;
+    for round in 1..=ROUNDS {
+        hears(&scene, &mut heard, round).await?;
+        let mut another = open(&scene, PATH, &scene.reader).await?;
+        if next(&mut another, SOON).await.is_ok() {
+            last = Some(round);
+            break;
+        }
+    }
+    let last = last.context("those who read nothing keep their places")?;
+    // They are told no more: what was under way comes yet, and then the end of the connection.
+    for events in &mut unread {
+        let rest = async {
+            let mut rest = String::new();
+            while let Ok(Some(line)) = events.next_line().await {
+                rest.push_str(&line);
+            }
+            anyhow::Ok(rest)
+        };
+        let rest = wait::within("a connection that nobody read to end", SOON, rest).await?;
+        ensure!(!rest.contains(&name(last)), "it was told of every change");
+    }
+    let after = scene.it.operator.vm_hwm()?;
+    ensure!(after < before + MORE, "{before} bytes before, {after} after");
+    Ok(())
+}
+
+fn name(round: u32) -> String {
+    format!("round {round}.")
+}
+
+/// Changes the policy, of which one who listens hears.
+async fn hears(scene: &Scene, events: &mut Events, round: u32) -> Result<()> {
+    let name = name(round);
+    let change = json!({"spec": {"primary": {"displayName": name}}});
+    scene.it.patch(change).await?;
+    until(events, |policy| policy["endpoints"][0]["name"] == name.as_str()).await
 }

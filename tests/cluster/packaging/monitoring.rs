@@ -127,6 +127,7 @@ fn the_rules_are_those_of_deploy(rule: &Value) -> Result<()> {
                 alert["alert"].to_string(),
                 alert["expr"].to_string(),
                 alert["for"].to_string(),
+                alert["keep_firing_for"].to_string(),
             )
         })
         .collect();
@@ -146,6 +147,7 @@ fn the_rules_are_those_of_deploy(rule: &Value) -> Result<()> {
                 alert["alert"].to_string(),
                 alert["expr"].to_string(),
                 alert["for"].to_string(),
+                alert["keep_firing_for"].to_string(),
             )
         })
         .collect();

@@ -60,7 +60,23 @@ impl ApiClient {
         headers: &[String],
         body: &str,
     ) -> Result<TlsStream<TcpStream>> {
-        let mut stream = self.connect().await?;
+        let stream = TcpStream::connect(self.address).await.context("connect")?;
+        self.open_over(stream, method, path, headers, body).await
+    }
+
+    /// The same over a connection to the address.
+    ///
+    /// # Errors
+    /// When the certificate is not of the CA, or the connection ends.
+    pub async fn open_over(
+        &self,
+        stream: TcpStream,
+        method: &str,
+        path: &str,
+        headers: &[String],
+        body: &str,
+    ) -> Result<TlsStream<TcpStream>> {
+        let mut stream = self.secure(stream).await?;
         let mut lines = headers.join("\r\n");
         if !headers.is_empty() {
             lines.push_str("\r\n");
@@ -79,6 +95,11 @@ impl ApiClient {
     /// # Errors
     /// When the certificate is not of the CA, or the connection ends.
     pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await.context("connect")?;
+        self.secure(stream).await
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
             roots.add(root?)?;
@@ -88,7 +109,6 @@ impl ApiClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let stream = TcpStream::connect(self.address).await.context("connect")?;
         let name = ServerName::try_from(self.host.clone())?;
         Ok(TlsConnector::from(Arc::new(client)).connect(name, stream).await?)
     }

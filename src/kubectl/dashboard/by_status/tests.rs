@@ -72,4 +72,26 @@ fn a_route_leads_to_what_is_known_of_its_servers() {
 fn the_worst_lag_is_that_of_a_replica() {
     assert_eq!(item(&object()).worst_lag_milliseconds, Some(120));
     assert_eq!(policy(&object()).statistics.worst_lag_milliseconds, Some(120));
+    let mut after_failover = object();
+    let holder = |id: &str| distributary_api::PrimaryStatus {
+        id: id.to_owned(),
+        ..distributary_api::PrimaryStatus::default()
+    };
+    after_failover.status.as_mut().unwrap().primary = Some(holder("replica-1"));
+    assert_eq!(item(&after_failover).worst_lag_milliseconds, Some(9_000));
+}
+
+#[test]
+fn what_must_happen_next_is_what_explain_says() {
+    let mut object = object();
+    let primary = &mut object.status.as_mut().unwrap().endpoints[0].server;
+    (primary.role, primary.reason) = ("Primary".to_owned(), "Held".to_owned());
+    primary.held_despite = Some("CircuitOpen".to_owned());
+    let server = policy(&object).endpoints.swap_remove(0);
+    assert_eq!(server.held_despite.as_deref(), Some("CircuitOpen"));
+    let next = server.next.unwrap();
+    assert!(
+        next.starts_with("Bring the server back. If it is lost, "),
+        "{next}"
+    );
 }
