@@ -156,6 +156,7 @@ impl Context {
     ) -> Result<Option<(Secrets, Services)>, Error> {
         let names = secret_names(policies);
         self.uses_secrets(key, &names);
+        self.secrets.logs_in_with(key, login_secrets(policies));
         if self.access == SecretAccess::Named {
             for name in &names {
                 let watch =
@@ -192,6 +193,7 @@ impl Context {
     /// Nothing but what these specs name is watched for the policy any more.
     fn follow(&self, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
         self.uses_secrets(key, &secret_names(policies));
+        self.secrets.logs_in_with(key, login_secrets(policies));
         self.uses_services(key, &service_ports(policies, secrets, &self.cluster.names));
     }
 
@@ -217,6 +219,17 @@ pub(super) fn parse(object: Value) -> Result<ReplicaSetPolicy, String> {
 fn secret_names(policies: &[&ReplicaSetPolicy]) -> BTreeSet<String> {
     let names = policies.iter().map(|policy| validate::references(&policy.spec));
     names.flatten().collect()
+}
+
+/// Of each endpoint, those that its login is made of, by any of these specs.
+fn login_secrets(policies: &[&ReplicaSetPolicy]) -> BTreeMap<EndpointId, BTreeSet<String>> {
+    let mut logins: BTreeMap<EndpointId, BTreeSet<String>> = BTreeMap::new();
+    for policy in policies {
+        for (endpoint, names) in validate::login_references(&policy.spec) {
+            logins.entry(endpoint).or_default().extend(names);
+        }
+    }
+    logins
 }
 
 fn service_ports(

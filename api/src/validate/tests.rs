@@ -548,6 +548,28 @@ fn every_secret_that_is_named_is_referred_to() {
 }
 
 #[test]
+fn the_secrets_of_a_login_are_those_that_say_as_whom() {
+    let spec = spec(
+        &json!([
+            {"id": "a", "urlSecretRef": {"name": "url", "key": "k"}, "connection": {"credentialsSecretRef": {"name": "own"}}},
+            {"id": "b", "host": "198.18.0.3", "connection": {"tls": {"clientCertSecretRef": {"name": "b-cert"}}}},
+        ]),
+        &json!({"connection": {
+            "credentialsSecretRef": {"name": "login"},
+            "tls": {"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "cert"}},
+        }}),
+    );
+    let logins = login_references(&object(spec).spec);
+    let of = |id: &str| {
+        let names = logins[&EndpointId::from(id)].iter();
+        names.map(String::as_str).collect::<Vec<_>>()
+    };
+    assert_eq!(of("primary"), ["cert", "login"]);
+    assert_eq!(of("a"), ["cert", "own", "url"]);
+    assert_eq!(of("b"), ["b-cert", "login"]);
+}
+
+#[test]
 fn a_policy_shows_no_password_and_no_key() {
     const CANARY: &str = "canary-5c1f";
     let spec = spec(
