@@ -78,6 +78,11 @@ fn parse(text: &str) -> Result<ServerUrl, &'static str> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     is_unambiguous(authority, database, query, escapes)?;
+    // libpq goes where these lead, whatever stands before them.
+    let elsewhere = ["host", "hostaddr", "port", "dbname"];
+    if elsewhere.iter().any(|name| parameter(query, name).is_some()) {
+        return Err("must name host, port and database before the ?, not in parameters");
+    }
     let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login
         .split_once(':')
@@ -273,6 +278,20 @@ mod tests {
         ] {
             assert!(parse(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_whose_parameters_lead_elsewhere_is_refused() {
+        for query in [
+            "host=b",
+            "hostaddr=198.18.0.2",
+            "port=6432",
+            "sslmode=require&dbname=other",
+        ] {
+            let message = parse(&format!("postgresql://u:p@a/orders?{query}")).unwrap_err();
+            assert!(message.contains("before the ?"), "{query}: {message}");
+        }
+        assert!(parse("postgresql:///orders?host=a").is_err());
     }
 
     #[test]
