@@ -33,12 +33,7 @@ pub fn hold(
         else {
             return (id, endpoint);
         };
-        let note = if *problem == ServiceProblem::NotFound && is_one_label(&endpoint) {
-            ": a host without a dot is a Service of this namespace; write the whole name of a server elsewhere"
-        } else {
-            ""
-        };
-        problems.insert(format!("Service {service} {problem}{note}"));
+        problems.extend(service_problem(&endpoint));
         let before = told.and_then(|told| told.endpoint(&id));
         let known = before
             .and_then(|before| known(before, &endpoint))
@@ -57,6 +52,19 @@ pub fn hold(
         endpoints: read.into_iter().map(one).collect(),
         problems: problems.into_iter().collect(),
     }
+}
+
+/// What is wrong with the Service of an endpoint, in words; `None`: nothing, or it has none.
+#[must_use]
+pub fn service_problem(endpoint: &ResolvedEndpoint) -> Option<String> {
+    let pods = endpoint.pods.as_ref()?;
+    let problem = pods.ready.as_ref().err()?;
+    let note = if *problem == ServiceProblem::NotFound && is_one_label(endpoint) {
+        ": a host without a dot is a Service of this namespace; write the whole name of a server elsewhere"
+    } else {
+        ""
+    };
+    Some(format!("Service {} {problem}{note}", pods.service))
 }
 
 /// Whether it is named by a host of one label, which may be meant for a server outside the cluster.
