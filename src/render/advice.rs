@@ -242,7 +242,7 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
             "the server does not offer TLS: set ssl = on there, or connection.tls.mode to Disable, where nobody else can read the network"
         }
         FailureKind::PasswordMethodRefused => {
-            "the server asks for a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256, then the password of the role anew, and name the method scram-sha-256 in pg_hba.conf"
+            "the server asks for another method than SCRAM, such as a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256, then the password of the role anew, and name the method scram-sha-256 in pg_hba.conf"
         }
         FailureKind::PoolerRefused => {
             "the pooler or proxy refused the login: check the Secret, the database and the users that it knows, and whether it is full"
