@@ -108,7 +108,7 @@ fn the_hosts_that_a_secret_is_for_belong_to_the_login() {
     let message = of(&annotated("*.example.com")).unwrap_err().to_string();
     assert_eq!(
         message,
-        "Secret s has an annotation distributary.dev/hosts that must list hosts, separated by commas: names, suffixes such as \
+        "Secret s has an annotation distributary.dev/hosts that must list at most 256 hosts, separated by commas: names, suffixes such as \
          .example.com, addresses and CIDRs"
     );
     // The Secret with the URL says it, and where the URL has no user, that with the user, too.
