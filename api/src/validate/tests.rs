@@ -513,25 +513,26 @@ fn the_ca_is_under_its_usual_key_or_the_named_one() {
 }
 
 #[test]
-fn a_list_of_certificates_is_kept_once_for_all_endpoints() {
+fn certificates_and_keys_are_kept_once_for_all_endpoints() {
     let own = |id: &str, host: &str| json!({"id": id, "host": host, "connection": {"database": id}});
     let spec = spec(
         &json!([own("a", "198.18.0.2"), own("b", "198.18.0.3")]),
-        &json!({"connection": {"tls": {"caSecretRef": {"name": "ca"}}}}),
+        &json!({"connection": {"tls": {"caSecretRef": {"name": "s"}, "clientCertSecretRef": {"name": "s"}}}}),
     );
     let object = object(spec);
-    let all = resolve(&object, &secret("ca", &[("ca.crt", "PEM")]), &Services::new());
+    let keys = [("ca.crt", "CA"), ("tls.crt", "chain"), ("tls.key", "key")];
+    let all = resolve(&object, &secret("s", &keys), &Services::new());
     let of = |id: &str| {
-        all[&EndpointId::from(id)]
-            .login
-            .clone()
-            .unwrap()
-            .tls
-            .ca
-            .clone()
-            .unwrap()
+        let login = all[&EndpointId::from(id)].login.as_ref().unwrap();
+        let client = login.tls.client.as_ref().unwrap();
+        let texts = [
+            login.tls.ca.as_deref().unwrap(),
+            &*client.chain,
+            client.key.reveal(),
+        ];
+        texts.map(str::as_ptr)
     };
-    assert!(Arc::ptr_eq(&of("a"), &of("b")) && Arc::ptr_eq(&of("a"), &of("primary")));
+    assert!(of("a") == of("b") && of("a") == of("primary"));
 }
 
 #[test]
