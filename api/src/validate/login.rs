@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::secrets::{LoginSources, PasswordSource, Secrets, hosts, secret_text};
+use super::secrets::{LoginSources, PasswordSource, Secrets, credential, hosts, secret_text};
 use super::url::ServerUrl;
 use super::{PRIMARY_ID, Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
@@ -253,8 +253,8 @@ fn credentials(
     problems: &mut SecretProblems,
 ) -> (Option<String>, Option<Sensitive>) {
     let optional = passwords.is_some_and(|source| !source.needs_password(secret));
-    let user = problems.take(secret_text(secrets, secret, "username"));
-    let password = match secret_text(secrets, secret, "password") {
+    let user = problems.take(credential(secrets, secret, "username"));
+    let password = match credential(secrets, secret, "password") {
         Err(unresolved) if optional && is_missing_key(&unresolved) => None,
         password => problems.take(password),
     };

@@ -513,6 +513,25 @@ fn the_ca_is_under_its_usual_key_or_the_named_one() {
 }
 
 #[test]
+fn a_user_or_password_that_no_server_takes_is_refused() {
+    let long = "p".repeat(8193);
+    let of = |user: &str, password: &str| {
+        let keys = [("username", user), ("password", password)];
+        let spec = with(&json!({"connection": {"credentialsSecretRef": {"name": "s"}}}));
+        let login = login(spec, &secret("s", &keys), "primary");
+        login.map_err(|unresolved| unresolved.to_string()).map(drop)
+    };
+    let refused = |key: &str| {
+        Err(format!(
+            "Secret s has a value under {key} that must have at most 8192 bytes"
+        ))
+    };
+    assert_eq!(of("probe", &long[1..]), Ok(()));
+    assert_eq!(of("probe", &long), refused("password"));
+    assert_eq!(of(&long, "secret"), refused("username"));
+}
+
+#[test]
 fn certificates_and_keys_are_kept_once_for_all_endpoints() {
     let own = |id: &str, host: &str| json!({"id": id, "host": host, "connection": {"database": id}});
     let spec = spec(

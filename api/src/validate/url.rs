@@ -1,7 +1,7 @@
 //! `postgresql://user:password@host:port/database?sslmode=…` from a Secret, or the same in the form of JDBC.
 
 use super::host::{InCluster, host, is_routable};
-use super::secrets::{Secrets, hosts, secret_text};
+use super::secrets::{CREDENTIAL_BYTES, Secrets, TOO_LONG, hosts, secret_text};
 use super::{PolicySource, outputs};
 use crate::KeyRef;
 use distributary_core::hosts::HostList;
@@ -66,6 +66,9 @@ enum Escapes {
 }
 
 fn parse(text: &str) -> Result<ServerUrl, &'static str> {
+    if text.len() > CREDENTIAL_BYTES {
+        return Err(TOO_LONG);
+    }
     let schemes = [
         ("postgresql://", Escapes::Percent),
         ("postgres://", Escapes::Percent),
@@ -310,6 +313,8 @@ mod tests {
             let message = parse(text).unwrap_err();
             assert!(message.starts_with("must "), "{text}: {message}");
         }
+        let long = format!("postgresql://u:{}@a/", "p".repeat(CREDENTIAL_BYTES));
+        assert_eq!(parse(&long), Err(TOO_LONG));
     }
 
     proptest! {
