@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::error::Error;
 use super::quota::Excess;
-use super::secrets::SecretAccess;
+use super::secrets::{SecretAccess, SecretKey};
 use super::services::HeldEndpoints;
 use super::stored::StoredPolicy;
 use super::{requests, services, watch};
@@ -23,6 +23,7 @@ use distributary_api::validate::{
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::cluster::{Cluster, Families};
 use distributary_core::ids::{EndpointId, PolicyKey};
+use distributary_core::login::SecretProblem;
 use distributary_core::policy::{Mode, Policy};
 use distributary_core::resolved::ResolvedEndpoint;
 use distributary_core::table::named;
@@ -157,14 +158,16 @@ impl Context {
         let names = secret_names(policies);
         self.uses_secrets(key, &names);
         self.secrets.logs_in_with(key, login_secrets(policies));
+        let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         if self.access == SecretAccess::Named {
-            for name in &names {
-                let watch =
-                    |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
-                self.named.start((key.namespace.clone(), name.clone()), watch);
+            // What may not be read may not be watched either; the next pass asks for it again.
+            let read = secrets
+                .iter()
+                .filter(|(_, read)| !matches!(read, Err(SecretProblem::Forbidden)));
+            for (name, _) in read {
+                self.watch_secret((key.namespace.clone(), name.clone()));
             }
         }
-        let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         let ports = service_ports(policies, &secrets, &self.cluster.names);
         self.uses_services(key, &ports);
         let listed = self.synced.knows_services(&key.namespace);
@@ -172,6 +175,14 @@ impl Context {
             .services
             .dereference(&self.foreign, key, &ports, listed, self.clock.now());
         Ok(services.map(|services| (secrets, services)))
+    }
+
+    /// Watches a Secret by its name, while a policy names it.
+    fn watch_secret(self: &Arc<Self>, secret: SecretKey) {
+        let named = secret.clone();
+        let is_named = || self.secrets.is_named(&named);
+        let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+        self.named.start(secret, is_named, watch);
     }
 
     /// What the Services that are written for a policy carry, where it has any written, by the names of their routes. Which they are is said first, so that
