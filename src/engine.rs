@@ -119,7 +119,8 @@ impl Engine {
                 if let Err(FailureKind::AuthenticationFailed | FailureKind::PoolerRefused) =
                     observed.observation.result
                 {
-                    self.failed_logins.add(&observed.key.policy);
+                    let key = &observed.key;
+                    self.failed_logins.add(&key.policy, &key.target.endpoint);
                 }
                 Event::Observed(observed)
             }

@@ -47,6 +47,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     derive = "PartialEq",
     doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, the Services of its classes and regions, all their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
     validation = Rule::new(format!("self.metadata.name.size() <= 40 && self.metadata.name.matches('{}')", rules::DNS_1035_LABEL)).message(rules::NAME),
+    validation = Rule::new(rules::primary_is_no_own_service()).message(rules::OWN_SERVICE).field_path(".spec.primary"),
+    validation = Rule::new(rules::replicas_are_no_own_service()).message(rules::OWN_SERVICE).field_path(".spec.replicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Primary", type_ = "string", json_path = ".status.primary.id", description = "endpoint that takes the writes, or took them last"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / all servers beside the one that takes the writes"),

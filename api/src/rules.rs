@@ -188,6 +188,45 @@ pub(super) fn distinct_servers(name: &str, port: &str) -> String {
     )
 }
 
+/// The rule that the primary is behind none of the Services that lead to it: NAME-rw and NAME-ro. Those of classes and regions, and names
+/// with a namespace, validation alone sees.
+pub(super) fn primary_is_no_own_service() -> String {
+    no_own_service(&is_not("self.spec.primary"))
+}
+
+/// The same of every replica.
+pub(super) fn replicas_are_no_own_service() -> String {
+    let each = is_not("r");
+    no_own_service(&format!(
+        "!has(self.spec.replicas) || self.spec.replicas.all(r, {each})"
+    ))
+}
+
+/// That an endpoint does not have the name `own`.
+fn is_not(endpoint: &str) -> String {
+    format!(
+        "(!has({endpoint}.host) || {endpoint}.host != own) && \
+         (!has({endpoint}.serviceRef) || {endpoint}.serviceRef.name != own)"
+    )
+}
+
+/// That `rule` holds for each name `own`. They are made once, not for each endpoint: that is what the API server can afford.
+fn no_own_service(rule: &str) -> String {
+    let (services, prefix) = (
+        "self.spec.?outputs.?services",
+        "self.spec.outputs.services.namePrefix",
+    );
+    let each = |name: &str| {
+        let forms = ["-rw", "-ro", "-rw.svc", "-ro.svc"].map(|form| format!("{name} + '{form}'"));
+        format!("[{}].all(own, {rule})", forms.join(", "))
+    };
+    format!(
+        "{services}.?state.orValue('') == 'Disabled' || ({services}.?namePrefix.hasValue() ? {} : {})",
+        each(prefix),
+        each("self.metadata.name")
+    )
+}
+
 /// The rule that acceptPrimary names an endpoint.
 pub(super) fn accepted_is_declared() -> String {
     let accepted = "self.failover.acceptPrimary";

@@ -50,12 +50,11 @@ pub fn declared(variables: impl IntoIterator<Item = (String, String)>) -> Result
     }
     let told = wrong.into_iter().map(|(place, says)| {
         let variable = import.variable_of_secret(&place);
-        let variable = if variable == place {
-            import.cause(&place)
+        if variable == place {
+            import.told(&place, &says)
         } else {
-            variable
-        };
-        format!("{variable}: {says}")
+            format!("{variable}: {says}")
+        }
     });
     Err(SettingsError::Variables(told.collect()))
 }
@@ -127,6 +126,10 @@ mod tests {
                 "DB_RETRY_ATTEMPTS: must be a whole number",
             ),
             (vec![PRIMARY, ("DB_RETRY_ATTEMPTS", "99")], "DB_RETRY_ATTEMPTS: "),
+            (
+                vec![PRIMARY, ("DB_PRIMARY_TIMEOUT", "10")],
+                "DB_PRIMARY_TIMEOUT: connectTimeout must be between 1s and 5m; the variable is a number of milliseconds",
+            ),
             (
                 vec![PRIMARY, ("DB_REPLICA_2_REGION", "canary")],
                 "DB_REPLICA_2_REGION: there is no URL",

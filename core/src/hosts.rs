@@ -19,13 +19,18 @@ enum Pattern {
 
 impl HostList {
     /// What a list must be.
-    pub const MUST: &'static str =
-        "must list hosts, separated by commas: names, suffixes such as .example.com, addresses and CIDRs";
+    pub const MUST: &'static str = "must list at most 256 hosts, separated by commas: names, suffixes such as .example.com, addresses and CIDRs";
+    /// Of one list: each endpoint that uses it keeps it, and goes through it at each login.
+    const MOST: usize = 256;
 
     /// Reads a list such as `db.example.com, .db.example.com, 10.0.0.0/8`. `None`: it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let patterns: Option<Vec<_>> = text.split(',').map(|part| pattern(part.trim())).collect();
+        let parts = text.split(',').map(str::trim);
+        if parts.clone().nth(Self::MOST).is_some() {
+            return None;
+        }
+        let patterns: Option<Vec<_>> = parts.map(pattern).collect();
         patterns.map(|patterns| Self([patterns].into()))
     }
 
@@ -51,7 +56,13 @@ impl HostList {
     }
 }
 
+/// The longest name of DNS, with a dot before it and one behind it.
+const LONGEST: usize = 255;
+
 fn pattern(text: &str) -> Option<Pattern> {
+    if text.len() > LONGEST {
+        return None;
+    }
     let (address, prefix) = text
         .split_once('/')
         .map_or((text, None), |(address, prefix)| (address, Some(prefix)));

@@ -48,11 +48,12 @@ pub fn loopback(last: u8) -> IpAddr {
 /// A server with a login.
 pub fn server(location: Location, login: Login) -> Server {
     Server {
+        namespace: "shop".to_owned(),
         location,
         pod: None,
         login: Arc::new(login),
         encryption: SharedEncryption::default(),
-        terms: Terms::new(&Limits::default()),
+        terms: Terms::new(&Limits::default(), Clock::new()),
         bare: Arc::default(),
     }
 }

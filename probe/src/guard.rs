@@ -7,7 +7,7 @@
 //!   of the password is made: by few of them a rogue server could find the password, many of them cost time. One that costs
 //!   more than the usual ones waits for whoever reads to say [`Guard::go_on`].
 //! - No frame longer than [`FRAME_LIMIT`] and not more than [`TOTAL_LIMIT`] bytes reach the reader between one
-//!   `ReadyForQuery` and the next; nor more than [`FRAME_LIMIT`] bytes of settings, which the reader keeps, in all.
+//!   `ReadyForQuery` and the next; nor more than [`FRAME_LIMIT`] bytes of settings, of which the reader keeps those of the login.
 //! - Only frames that can belong to the answer of a check pass.
 //! - A read ends where the server says that it is ready: whoever reads the login has nothing of what follows it.
 //!
@@ -247,7 +247,7 @@ struct Frames {
     left: usize,
     /// Bytes since the last `ReadyForQuery`.
     total: usize,
-    /// Bytes of settings that the server reported.
+    /// Bytes of settings that the server reported since the last `ReadyForQuery`.
     settings: usize,
     /// The server said that the login is complete.
     authenticated: bool,
@@ -290,7 +290,7 @@ impl Frames {
                 }
                 frame_start = at;
                 if self.header[0] == b'Z' {
-                    self.total = 0;
+                    (self.total, self.settings) = (0, 0);
                     return Ok(at);
                 }
             }

@@ -13,16 +13,18 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Config, Error, NoTls};
 
 use super::classify::{classify, classify_io};
+use super::clock::Clock;
 use super::conversation::{Conversation, Stream};
 use super::guard::Guard;
 use super::limits::Limits;
+use super::places::{Place, Places, Shares};
 use super::tls::{Encryption, TlsSettingsError};
+use distributary_core::ids::PolicyKey;
 use distributary_core::login::{Login, Sensitive, TlsMode};
 use distributary_core::observation::{Failure, FailureKind};
 use distributary_core::server::{Host, Location};
@@ -42,8 +44,9 @@ pub type EncryptionResult = Result<Option<Encryption>, TlsSettingsError>;
 /// Made when it is first used, and shared by all who log in alike.
 pub type SharedEncryption = Arc<OnceLock<EncryptionResult>>;
 
-/// Proofs of passwords under way at once that cost more than usual: the rest of the process has the other processors.
-const EXPENSIVE: usize = 2;
+/// Proofs of passwords under way at once that cost more than usual, of which a namespace makes one: the rest of the process has the
+/// other processors.
+const EXPENSIVE: Shares = Shares { all: 2, policy: 1 };
 
 /// What is demanded of every login.
 #[derive(Clone)]
@@ -53,22 +56,31 @@ pub struct Terms {
     /// The most iterations of SCRAM.
     iterations: u32,
     /// One is taken for a proof that takes more of them than usual.
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Terms {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, clock: Clock) -> Self {
         Self {
             tls: limits.tls,
             iterations: limits.scram_iterations,
-            places: Arc::new(Semaphore::new(EXPENSIVE)),
+            places: Places::new(EXPENSIVE, clock),
         }
+    }
+
+    /// A place for an expensive proof, once the namespace may have one.
+    async fn place(&self, namespace: &str) -> Option<Place> {
+        // Whichever policies of a namespace want the server share it.
+        let of_all = PolicyKey::new(namespace, "");
+        self.places.take(vec![of_all]).await
     }
 }
 
 /// A server with what is presented to it.
 #[derive(Clone)]
 pub struct Server {
+    /// Of the policies that want it.
+    pub namespace: String,
     pub location: Location,
     /// The address of a pod; `None`: the addresses of the host.
     pub pod: Option<IpAddr>,
@@ -198,7 +210,7 @@ impl Server {
         if let Some(result) = answered.await {
             return Ok(result);
         }
-        let place = Arc::clone(&self.terms.places).acquire_owned().await;
+        let place = self.terms.place(&self.namespace).await;
         guard().go_on();
         // The proof is a part of the one poll that reads the challenge. Whom that would have woken is polled right after it.
         let proof = tokio::task::spawn_blocking(move || {

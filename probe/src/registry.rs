@@ -143,7 +143,7 @@ impl Registry {
             names: HashMap::new(),
             lookups: Places::new(LOOKUPS, clock),
             encryptions: HashMap::new(),
-            terms: Terms::new(&limits),
+            terms: Terms::new(&limits, clock),
             hashing: RandomState::new(),
         }
     }
@@ -309,6 +309,7 @@ impl Registry {
 
     fn server(&mut self, key: &ServerKey, bare: Arc<AtomicBool>) -> Server {
         Server {
+            namespace: key.namespace.clone(),
             location: key.location.clone(),
             pod: key.pod,
             login: Arc::clone(&key.login),

@@ -50,15 +50,14 @@ impl ClusterZone {
 
     /// The namespace of the Service or pod of this name.
     fn namespace<'a>(&self, name: &'a str) -> Option<&'a str> {
-        let within = |domain: &str| name.strip_suffix(domain)?.strip_suffix('.');
-        let inside = USUAL
-            .into_iter()
-            .find_map(within)
-            .or_else(|| within(&self.domain))?;
-        let mut labels = inside.rsplit('.');
-        let kind = labels.next()?;
-        let namespace = labels.next()?;
-        ["svc", "pod"].contains(&kind).then_some(namespace)
+        let within = |domain: &str| {
+            let mut labels = name.strip_suffix(domain)?.strip_suffix('.')?.rsplit('.');
+            let (kind, namespace) = (labels.next()?, labels.next()?);
+            ["svc", "pod"].contains(&kind).then_some(namespace)
+        };
+        // One domain may be below another one.
+        let [usual, shared] = USUAL;
+        [&*self.domain, usual, shared].into_iter().find_map(within)
     }
 }
 
@@ -102,6 +101,15 @@ mod tests {
         ] {
             assert_eq!(zone.may_lead(asked, owner), may, "{asked} {owner}");
             assert!(one_owner.may_lead(asked, owner), "{asked} {owner}");
+        }
+        for domain in ["eu.cluster.local", "local"] {
+            let zone = ClusterZone::new(domain, []);
+            for owner in [
+                format!("pg.shop.svc.{domain}."),
+                "pg.shop.svc.cluster.local.".to_owned(),
+            ] {
+                assert!(!zone.may_lead("db.example.com.", &owner), "{domain}: {owner}");
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use super::policy_file::{self, Source};
 use super::terms::Terms;
 use super::{Error, ExitStatus, block_on, routes, warn};
 use crate::clock::{self, Clock};
+use crate::k8s::services::service_problem;
 use crate::render::{Subject, cause};
 use distributary_api::notation;
 use distributary_api::validate::{self, Declaration, LoginSources};
@@ -87,7 +88,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     })
 }
 
-/// Each policy, and what is wrong with its Secrets.
+/// Each policy, and what is wrong with its Secrets and Services.
 fn policies(
     documents: &Documents,
     credentials: &Credentials,
@@ -105,7 +106,11 @@ fn policies(
             validate::resolve_with(documents.declared(object), &logins.secrets, &services, sources);
         let problems: BTreeSet<_> = resolved.values().flat_map(ResolvedEndpoint::problems).collect();
         let told = problems.into_iter().map(|problem| logins.told(problem, object));
-        unresolved.push(told.collect());
+        let wrong: BTreeSet<_> = resolved.values().filter_map(service_problem).collect();
+        let services = wrong
+            .into_iter()
+            .map(|wrong| format!("{wrong}. check reads Services and EndpointSlices from the files alone."));
+        unresolved.push(told.chain(services).collect());
         resolved
     })?;
     Ok(policies.into_iter().zip(unresolved).collect())
@@ -117,7 +122,7 @@ struct CheckResult {
     outputs: Arc<Outputs>,
     decision: Option<Arc<Decision>>,
     servers: Vec<CheckedServer>,
-    /// What is wrong with its Secrets.
+    /// What is wrong with its Secrets and Services.
     unresolved: Vec<String>,
     /// Why the writes, or all routes, lead nowhere, where no server alone is the cause.
     unsettled: Option<String>,

@@ -14,10 +14,14 @@ use serde_json::Value;
 use super::yaml::{self, Malformed};
 use super::{Error, archive};
 use crate::render::labels;
+use distributary_api::validate::structure::is_mistyped;
 use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
 use distributary_api::{Mode, ReplicaSetPolicy};
 use distributary_core::cluster::Cluster;
 use distributary_probe::ClusterZone;
+
+/// The kind of a policy.
+const POLICY: &str = "ReplicaSetPolicy";
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -31,6 +35,8 @@ pub struct Documents {
     pub services: BTreeMap<Name, Service>,
     /// By the Service that they are for.
     pub slices: Vec<(Name, EndpointSlice)>,
+    /// Kinds that were probably meant for that of a policy.
+    pub mistyped: Vec<String>,
     /// Their data.
     pub config_maps: BTreeMap<Name, BTreeMap<String, String>>,
     /// The cluster that they are meant for.
@@ -113,7 +119,7 @@ impl Documents {
         let kind = document["kind"].as_str().unwrap_or_default().to_owned();
         let key = (namespace.clone(), name);
         match kind.as_str() {
-            "ReplicaSetPolicy" => {
+            POLICY => {
                 if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
                     metadata.insert("namespace".to_owned(), namespace.into());
                 }
@@ -138,6 +144,9 @@ impl Documents {
                 let data = document["data"].take();
                 self.config_maps
                     .insert(key.clone(), typed(data, &kind, &key, file).unwrap_or_default());
+            }
+            other if other.eq_ignore_ascii_case(POLICY) || is_mistyped(other, POLICY) => {
+                self.mistyped.push(other.to_owned());
             }
             _ => {}
         }

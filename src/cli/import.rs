@@ -84,17 +84,30 @@ fn warn_of(import: &Import, file: &EnvFile) {
 
 /// The known variables whose values refer to other ones: nothing expands them here.
 fn references<'a>(import: &Import, variables: &'a [Variable]) -> Vec<&'a str> {
-    let refers = |variable: &&Variable| ["${", "$("].iter().any(|begin| variable.value.contains(*begin));
     let known = |variable: &&Variable| !import.unknown.contains(&variable.name);
-    let referring = variables.iter().filter(known).filter(refers);
+    let referring = variables
+        .iter()
+        .filter(known)
+        .filter(|variable| refers(&variable.value));
     referring.map(|variable| variable.name.as_str()).collect()
+}
+
+/// Whether a value has `${`, `$(`, or for a whole part of itself `$NAME`, as variables are named: a password may have a `$` within it.
+fn refers(value: &str) -> bool {
+    let is_name = |part: &str| {
+        let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        part.chars().all(known) && part.starts_with(|c: char| !c.is_ascii_digit())
+    };
+    let mut parts = value.split(['/', ':', '@', '?', '&', '=', ',', ' ']);
+    ["${", "$("].iter().any(|begin| value.contains(begin))
+        || parts.any(|part| part.strip_prefix('$').is_some_and(is_name))
 }
 
 /// Of a variable that refers to others only this is told: what else is wrong with its value may come of it.
 fn with_references(problems: Vec<String>, references: &[&str]) -> Vec<String> {
     let one = |name: &&str| {
         format!(
-            "{name}: must be the value itself: variables within it, as ${{NAME}}, are not replaced; write a $ of a password as %24"
+            "{name}: must be the value itself: variables within it, as $NAME or ${{NAME}}, are not replaced; write a $ of a password as %24"
         )
     };
     let is_of = |problem: &str, name: &&str| {

@@ -63,7 +63,10 @@ impl Source {
     pub fn documents(&self) -> Result<Documents, Error> {
         let documents = Documents::read(&self.files, &self.namespace)?;
         if documents.policies.is_empty() {
-            return Err(Error::invalid("these files contain no ReplicaSetPolicy"));
+            return Err(Error::invalid(match documents.mistyped.first() {
+                Some(kind) => format!("kind: must be ReplicaSetPolicy, not {kind}"),
+                None => "these files contain no ReplicaSetPolicy".to_owned(),
+            }));
         }
         Ok(documents)
     }

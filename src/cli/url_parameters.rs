@@ -23,14 +23,13 @@ const PLACES: [(&str, &str); 8] = [
     ("loginTimeout", "set connection.connectTimeout"),
     ("ssl", "set sslmode in the URL, or connection.tls.mode"),
 ];
-/// Those that matter to an application alone; libpq's, then those of JDBC.
-const OF_APPLICATIONS: [&str; 33] = [
+/// Those that matter to an application alone: libpq's, those of JDBC, and those of libraries that take a URL themselves.
+const OF_APPLICATIONS: [&str; 45] = [
     "application_name",
     "channel_binding",
     "client_encoding",
     "fallback_application_name",
     "gssencmode",
-    "hostaddr",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",
@@ -58,8 +57,23 @@ const OF_APPLICATIONS: [&str; 33] = [
     "socketTimeout",
     "sslfactory",
     "targetServerType",
+    "binaryTransfer",
+    "defaultRowFetchSize",
+    "preferQueryMode",
+    "reWriteBatchedInserts",
+    "stringtype",
+    "tcpKeepAlive",
+    "connection_limit",
+    "pgbouncer",
+    "pool",
+    "pool_timeout",
+    "prepared_statements",
+    "schema",
+    "statement_cache_size",
 ];
 const USED: [&str; 3] = ["user", "password", "sslmode"];
+/// A URL with one of these is refused, which says enough.
+const REFUSED: [&str; 4] = ["host", "hostaddr", "port", "dbname"];
 /// The values of sslmode that a policy has, too.
 const MODES: [&str; 4] = ["disable", "require", "verify-ca", "verify-full"];
 
@@ -83,7 +97,7 @@ fn of_pair(pair: &str) -> Option<String> {
                 .to_owned()
         });
     }
-    if USED.contains(&name) {
+    if USED.contains(&name) || REFUSED.contains(&name) {
         return None;
     }
     let place = PLACES.iter().find(|(known, _)| *known == name);
@@ -95,7 +109,7 @@ fn of_pair(pair: &str) -> Option<String> {
             "{name} is not used: the checks need no such parameter; keep it in the URL of the application"
         )
     } else {
-        "a parameter with a name that PostgreSQL does not know is not used; if it is a part of the password, write & as %26"
+        "a parameter whose name is not known is not used; if it is a part of the password, write & as %26"
             .to_owned()
     })
 }
@@ -108,6 +122,7 @@ mod tests {
     fn every_parameter_that_is_dropped_is_named_with_what_to_do() {
         let told = |query: &str| dropped(&format!("postgresql://u:p@db.example.com/orders?{query}"));
         assert!(told("user=u&password=p&sslmode=verify-ca").is_empty());
+        assert!(told("host=a&dbname=b").is_empty());
         assert!(dropped("postgresql://u:p@db.example.com/orders").is_empty());
         assert_eq!(
             told("sslrootcert=/etc/ca.pem&application_name=orders"),

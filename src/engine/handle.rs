@@ -18,7 +18,7 @@ use distributary_core::world::{Event, Memory};
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     pub(super) events: mpsc::Sender<Event>,
-    /// The policies whose logins servers refuse.
+    /// The logins that servers refuse.
     pub failed_logins: FailedLogins,
     /// Where changes of policies are told; the board tells those of the decisions.
     pub changes: Changes,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::error::Error;
 use super::quota::Excess;
-use super::secrets::SecretAccess;
+use super::secrets::{SecretAccess, SecretKey};
 use super::services::HeldEndpoints;
 use super::stored::StoredPolicy;
 use super::{requests, services, watch};
@@ -23,6 +23,7 @@ use distributary_api::validate::{
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::cluster::{Cluster, Families};
 use distributary_core::ids::{EndpointId, PolicyKey};
+use distributary_core::login::SecretProblem;
 use distributary_core::policy::{Mode, Policy};
 use distributary_core::resolved::ResolvedEndpoint;
 use distributary_core::table::named;
@@ -156,14 +157,17 @@ impl Context {
     ) -> Result<Option<(Secrets, Services)>, Error> {
         let names = secret_names(policies);
         self.uses_secrets(key, &names);
+        self.secrets.logs_in_with(key, login_secrets(policies));
+        let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         if self.access == SecretAccess::Named {
-            for name in &names {
-                let watch =
-                    |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
-                self.named.start((key.namespace.clone(), name.clone()), watch);
+            // What may not be read may not be watched either; the next pass asks for it again.
+            let read = secrets
+                .iter()
+                .filter(|(_, read)| !matches!(read, Err(SecretProblem::Forbidden)));
+            for (name, _) in read {
+                self.watch_secret((key.namespace.clone(), name.clone()));
             }
         }
-        let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         let ports = service_ports(policies, &secrets, &self.cluster.names);
         self.uses_services(key, &ports);
         let listed = self.synced.knows_services(&key.namespace);
@@ -171,6 +175,14 @@ impl Context {
             .services
             .dereference(&self.foreign, key, &ports, listed, self.clock.now());
         Ok(services.map(|services| (secrets, services)))
+    }
+
+    /// Watches a Secret by its name, while a policy names it.
+    fn watch_secret(self: &Arc<Self>, secret: SecretKey) {
+        let named = secret.clone();
+        let is_named = || self.secrets.is_named(&named);
+        let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+        self.named.start(secret, is_named, watch);
     }
 
     /// What the Services that are written for a policy carry, where it has any written, by the names of their routes. Which they are is said first, so that
@@ -192,6 +204,7 @@ impl Context {
     /// Nothing but what these specs name is watched for the policy any more.
     fn follow(&self, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
         self.uses_secrets(key, &secret_names(policies));
+        self.secrets.logs_in_with(key, login_secrets(policies));
         self.uses_services(key, &service_ports(policies, secrets, &self.cluster.names));
     }
 
@@ -217,6 +230,17 @@ pub(super) fn parse(object: Value) -> Result<ReplicaSetPolicy, String> {
 fn secret_names(policies: &[&ReplicaSetPolicy]) -> BTreeSet<String> {
     let names = policies.iter().map(|policy| validate::references(&policy.spec));
     names.flatten().collect()
+}
+
+/// Of each endpoint, those that its login is made of, by any of these specs.
+fn login_secrets(policies: &[&ReplicaSetPolicy]) -> BTreeMap<EndpointId, BTreeSet<String>> {
+    let mut logins: BTreeMap<EndpointId, BTreeSet<String>> = BTreeMap::new();
+    for policy in policies {
+        for (endpoint, names) in validate::login_references(&policy.spec) {
+            logins.entry(endpoint).or_default().extend(names);
+        }
+    }
+    logins
 }
 
 fn service_ports(

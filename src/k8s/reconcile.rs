@@ -71,12 +71,14 @@ fn asked(mut triggers: mpsc::Receiver<PolicyKey>) -> impl Stream<Item = ObjectRe
     futures::stream::poll_fn(move |task| triggers.poll_recv(task)).map(|key| watch::reference(&key))
 }
 
-/// Reads the Secrets of policies again whose logins servers refuse. Runs until it is dropped.
+/// Looks at the Secrets of logins that servers refuse: a watch may have missed a change of them. Runs until it is dropped.
 pub async fn follow_failed_logins(context: Arc<Context>) {
     loop {
-        for policy in context.engine.failed_logins.take().await {
-            if context.secrets.doubt(&policy, context.clock.now()) {
-                context.triggers.ask(policy).await;
+        for (policy, endpoint) in context.engine.failed_logins.take().await {
+            for secret in context.secrets.doubted(&policy, &endpoint, context.clock.now()) {
+                for concerned in context.secrets.look(&context.client, &secret).await {
+                    context.triggers.ask(concerned).await;
+                }
             }
         }
     }

@@ -5,19 +5,21 @@
 //! - Of the Secrets of one namespace no more than 32 MiB are kept: those that come first. The others are [`SecretProblem::TooLarge`], and
 //!   read again once they have room.
 
+mod doubts;
 mod named;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
+use doubts::Doubts;
+
 use super::call;
 use super::error::Error;
 use distributary_api::validate::{SecretKeys, Secrets};
-use distributary_core::ids::PolicyKey;
+use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::login::SecretProblem;
 use distributary_core::moment::Moment;
 pub use named::NamedWatches;
@@ -40,9 +42,6 @@ const READS: usize = 4;
 /// Of one namespace, in MiB.
 const MOST: usize = 32;
 
-/// For failed logins of a policy its Secrets are read again at most so often.
-const DOUBTED: Duration = Duration::from_secs(10);
-
 /// What was read, and who asked for it.
 #[derive(Default)]
 pub struct SecretCache(Mutex<State>);
@@ -57,8 +56,9 @@ struct State {
     /// Which policies name a Secret, and which Secrets a policy names.
     users: BTreeMap<SecretKey, BTreeSet<PolicyKey>>,
     named: BTreeMap<PolicyKey, BTreeSet<String>>,
-    /// Policies whose Secrets were read again for a failed login, and when.
-    doubted: BTreeMap<PolicyKey, Moment>,
+    /// Which Secrets the logins of a policy are made of.
+    logins: BTreeMap<PolicyKey, BTreeMap<EndpointId, BTreeSet<String>>>,
+    doubts: Doubts,
 }
 
 struct Read {
@@ -186,24 +186,57 @@ impl SecretCache {
         if !stale {
             return Vec::new();
         }
+        state.doubts.forget(secret);
         state.drop_read(secret);
         state.users.get(secret).into_iter().flatten().cloned().collect()
     }
 
-    /// A server refused a login of this policy: the Secrets that it names are read again, as a watch may have missed a change.
-    /// Whether they are; not twice within some seconds.
-    pub(super) fn doubt(&self, policy: &PolicyKey, now: Moment) -> bool {
+    /// A server refused the login of a policy to an endpoint: which of the Secrets that it is made of are to be looked at now.
+    pub(super) fn doubted(&self, policy: &PolicyKey, endpoint: &EndpointId, now: Moment) -> Vec<SecretKey> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let names = state.logins.get(policy).and_then(|logins| logins.get(endpoint));
+        let mut due = Vec::new();
+        for name in names.into_iter().flatten() {
+            let secret = (policy.namespace.clone(), name.clone());
+            // What was not read is read with the next pass.
+            if state.read.contains_key(&secret) && state.doubts.look(&secret, now) {
+                due.push(secret);
+            }
+        }
+        due
+    }
+
+    /// Asks for the version of a Secret, and for none of its values. The policies that name it, if it was read otherwise; none where
+    /// the API server does not tell.
+    pub(super) async fn look(&self, client: &Client, secret: &SecretKey) -> Vec<PolicyKey> {
+        let (namespace, name) = secret;
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let found = match call(api.get_metadata(name)).await {
+            Ok(found) => Shown::At(found.metadata.resource_version.unwrap_or_default()),
+            Err(error) if error.code() == 404 => Shown::Gone(None),
+            Err(_) => return Vec::new(),
+        };
+        self.found(secret, &found)
+    }
+
+    /// Takes in what was found of a Secret beside the watches, which may have shown something newer meanwhile.
+    fn found(&self, secret: &SecretKey, found: &Shown) -> Vec<PolicyKey> {
         let mut state = self.state();
-        state.doubted.retain(|_, at| now.since(*at) < DOUBTED);
-        if state.doubted.contains_key(policy) || !state.named.contains_key(policy) {
-            return false;
+        let Some(read) = state.read.get(secret) else {
+            return Vec::new();
+        };
+        let is_missing = matches!(read.keys, Err(SecretProblem::NotFound));
+        let is_known = match found {
+            Shown::At(version) => !is_missing && is_at_least(&read.version, version),
+            Shown::Gone(_) => is_missing,
+        };
+        if is_known {
+            return Vec::new();
         }
-        state.doubted.insert(policy.clone(), now);
-        let names = state.named.get(policy).cloned().unwrap_or_default();
-        for name in names {
-            state.drop_read(&(policy.namespace.clone(), name));
-        }
-        true
+        state.doubts.forget(secret);
+        state.drop_read(secret);
+        state.users.get(secret).into_iter().flatten().cloned().collect()
     }
 
     /// Those that were read, of these.
@@ -228,6 +261,7 @@ impl SecretCache {
                 of_it.remove(policy);
                 if of_it.is_empty() {
                     state.users.remove(&secret);
+                    state.doubts.forget(&secret);
                     state.drop_read(&secret);
                     unused.push(secret);
                 }
@@ -237,10 +271,20 @@ impl SecretCache {
             let secret = (policy.namespace.clone(), name.clone());
             state.users.entry(secret).or_default().insert(policy.clone());
         }
-        if !names.is_empty() {
+        if names.is_empty() {
+            state.logins.remove(policy);
+        } else {
             state.named.insert(policy.clone(), names.clone());
         }
         unused
+    }
+
+    /// Says which of the Secrets that a policy names its logins are made of.
+    pub(super) fn logs_in_with(&self, policy: &PolicyKey, logins: BTreeMap<EndpointId, BTreeSet<String>>) {
+        let mut state = self.state();
+        if state.named.contains_key(policy) {
+            state.logins.insert(policy.clone(), logins);
+        }
     }
 
     /// Reads the Secrets of a policy, as far as they are not known at their present version.

@@ -21,7 +21,7 @@ use distributary_core::cluster::Families;
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 use distributary_core::resolved::ServiceProblem;
-pub use hold::{HeldEndpoints, hold};
+pub use hold::{HeldEndpoints, hold, service_problem};
 use pods::Ports;
 
 /// Namespace and name of a Service.

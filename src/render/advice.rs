@@ -263,7 +263,7 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
             "the certificate of the server is not valid yet: check the clocks of the node and of the CA"
         }
         FailureKind::CertificateIssuerUnknown => {
-            "no known CA signed the certificate of the server: check tls.caSecretRef"
+            "no known CA signed the certificate of the server: put the certificate of its CA into a Secret, and name that in connection.tls.caSecretRef"
         }
         FailureKind::CertificateNameMismatch => {
             "the certificate of the server names another host: check the field host and the alternative names of the certificate"
@@ -277,9 +277,11 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::TlsFailed => {
             "the TLS handshake failed: check the server's certificate, tls.clientCertSecretRef and the TLS versions of the server"
         }
-        FailureKind::TlsNotOffered => "the server does not offer TLS: turn it on, or set tls.mode",
+        FailureKind::TlsNotOffered => {
+            "the server does not offer TLS: set ssl = on there, or connection.tls.mode to Disable, where nobody else can read the network"
+        }
         FailureKind::PasswordMethodRefused => {
-            "the server asks for a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256"
+            "the server asks for another method than SCRAM, such as a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256, then the password of the role anew, and name the method scram-sha-256 in pg_hba.conf"
         }
         FailureKind::PoolerRefused => {
             "the pooler or proxy refused the login: check the Secret, the database and the users that it knows, and whether it is full"

@@ -40,6 +40,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             "check_names_what_is_wrong_with_secrets_and_what_would_supply_it",
             secrets,
         )
+        .test("check_names_each_service_that_the_files_do_not_have", services)
         .test("check_speaks_to_servers_on_the_terms_of_the_operator", terms)
         .test(
             "check_takes_logins_from_the_environment_and_never_shows_them",
@@ -132,6 +133,27 @@ async fn secrets(_: Arc<()>) -> Result<()> {
     for line in [
         "Secret orders-ca has a value under ca.crt that must be a list of PEM certificates, and is a private key.",
         "Secret orders-client has no key tls.key. Set the variable: DISTRIBUTARY_SECRET_ORDERS_CLIENT_TLS_KEY has its key tls.key.",
+    ] {
+        ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
+    }
+    Ok(())
+}
+
+async fn services(_: Arc<()>) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "primary": {"host": "198.18.255.1"},
+            "replicas": [{"id": "a", "serviceRef": {"name": "pg"}}, {"id": "b", "host": "db1"}],
+        },
+    });
+    let said = check(&[&policy], &[])?.with(4)?;
+    for line in [
+        "Service db1 does not exist: a host without a dot is a Service of this namespace; write the whole name of a server elsewhere. \
+         check reads Services and EndpointSlices from the files alone.",
+        "Service pg does not exist. check reads Services and EndpointSlices from the files alone.",
     ] {
         ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
     }

@@ -250,13 +250,23 @@ async fn tells_what_is_not_the_value(_: Arc<()>) -> Result<()> {
         "postgresql://app:${PASSWORD}@${HOST}/orders",
         "postgresql://app:$(PASSWORD)@pg-0.example.com/orders",
         "${URL}",
+        "$URL",
+        "postgresql://app:$PASSWORD@pg-0.example.com/orders",
+        "postgresql://app:canary@$DB_HOST:5432/orders",
+        "postgresql://app:canary@pg-0.example.com/orders?sslmode=$MODE",
     ] {
         let said = import(&format!("DATABASE_URL={value}\n"), &[])?.with(3)?;
         ensure!(
             said.err
-                == "error: DATABASE_URL: must be the value itself: variables within it, as ${NAME}, are not replaced; write a $ of a password as %24\n",
+                == "error: DATABASE_URL: must be the value itself: variables within it, as $NAME or ${NAME}, are not replaced; write a $ of a password as %24\n",
             "{value}: {said:#?}"
         );
+    }
+    // A $ of a password is one.
+    for password in ["can$ARY", "$canary", "canary$", "$1CANARY"] {
+        let url = format!("DATABASE_URL=postgresql://app:{password}@pg-0.example.com/orders\n");
+        let said = import(&url, &[])?.with(0)?;
+        ensure!(said.out.contains(password), "{said:#?}");
     }
     let twice = "DATABASE_URL=postgresql://a:canary@one.example.com/\nOTHER=${HOME}\nDATABASE_URL=postgresql://a:canary@two.example.com/\n";
     let said = import(twice, &[])?.with(0)?;

@@ -18,6 +18,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             refuses_what_admission_refuses,
         )
         .test("plan_tells_every_problem_and_no_value", tells_every_problem)
+        .test("a_mistyped_kind_is_told", tells_a_mistyped_kind)
         .test("every_sample_is_planned", samples)
         .test("plan_shows_routes_and_objects_in_three_forms", forms)
         .test("plan_shows_what_follows_from_observations", observations)
@@ -228,6 +229,18 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
         none.err == "error: these files contain no ReplicaSetPolicy\n",
         "{none:?}"
     );
+    Ok(())
+}
+
+async fn tells_a_mistyped_kind(_: Arc<()>) -> Result<()> {
+    for kind in ["ReplicasetPolicy", "ReplicaSetPolcy", "replicasetpolicy"] {
+        let mistyped = POLICY.replace("kind: ReplicaSetPolicy", &format!("kind: {kind}"));
+        let said = plan(&mistyped, &[])?.with(3)?;
+        ensure!(
+            said.err == format!("error: kind: must be ReplicaSetPolicy, not {kind}\n"),
+            "{said:?}"
+        );
+    }
     Ok(())
 }
 

@@ -238,6 +238,9 @@ async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
         spec(json!({"replicationLag": asked, "replicas[0].replicationLag": {"lagQuery": "SELECT 1"}})),
         spec(json!({"replicationLag": asked, "replicas[0].replicationLag": {"source": "Wal"}})),
         spec(json!({"replicationLag": asked, "replicas[0].replicationLag": {"source": "Query"}})),
+        // Services that the policy would write, if it had other names or wrote any.
+        spec(json!({"outputs": {"services": {"namePrefix": "db"}}, "primary.host": "orders-rw"})),
+        spec(json!({"outputs": {"services": {"state": "Disabled"}}, "replicas[0].host": "orders-ro"})),
     ]);
     for (set, to) in cases {
         let mut policy = minimal();

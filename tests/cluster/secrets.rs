@@ -17,6 +17,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_rotated_password_holds_the_routes_and_is_used_at_once",
             rotation,
         )
+        .test(
+            "a_refused_login_asks_for_the_secrets_that_it_is_made_of",
+            refused_login,
+        )
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
         .test(
             "everything_that_is_wrong_with_certificates_is_named_at_once",
@@ -51,6 +55,40 @@ async fn rotation(plane: Arc<ControlPlane>) -> Result<()> {
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
     it.endpoint("replica-1", "Serving", SOON).await?;
     it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn refused_login(plane: Arc<ControlPlane>) -> Result<()> {
+    let builder = PgCluster::builder().replicas(1).tls(Tls::default());
+    let it = Fixture::start_with(plane, builder, &[]).await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
+        "stringData": {"ca.crt": it.postgres.authority().pem()},
+    }))
+    .await?;
+    let mut policy = it.policy();
+    policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyCA", "caSecretRef": {"name": "ca"}});
+    it.apply(&policy).await?;
+    it.serves().await?;
+    let reads = |name: &str| {
+        let end = format!("/secrets/{name}");
+        let audit = it.audit()?;
+        let reads = audit
+            .iter()
+            .filter(|event| event.verb == "get" && event.uri.ends_with(&end));
+        anyhow::Ok(reads.count())
+    };
+    let before = (reads("ca")?, reads("probe")?);
+    it.postgres.primary().set_password(PROBE.user, "another").await?;
+    it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+    wait::eventually("a look at the Secret", SOON, || async {
+        reads("probe").is_ok_and(|now| now > before.1)
+    })
+    .await?;
+    // The next one comes 10 s later, however often the login fails.
+    let now = (reads("ca")?, reads("probe")?);
+    ensure!(now.0 == before.0, "{before:?}, then {now:?}");
+    ensure!(now.1 <= before.1 + 2, "{before:?}, then {now:?}");
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! How to log in: database, credentials, TLS.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::secrets::{LoginSources, PasswordSource, Secrets, hosts, secret_text};
+use super::secrets::{LoginSources, PasswordSource, Secrets, credential, hosts, secret_text};
 use super::url::ServerUrl;
-use super::{Problems, duration, is_subdomain};
-use crate::{self as api, DurationText, rules};
+use super::{PRIMARY_ID, Problems, duration, is_subdomain};
+use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
+use distributary_core::ids::EndpointId;
 use distributary_core::login::{
     CertificateCheck, CertificateProblem, ClientCertificate, Login, SecretProblem, Sensitive, TlsMode,
     TlsSettings, UnresolvedSecret,
@@ -133,6 +135,25 @@ pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -
     }
 }
 
+/// Of each endpoint, the Secrets that say as whom it is logged in to: those with its URL, with user and password, and with the
+/// client certificate.
+#[must_use]
+pub fn login_references(spec: &ReplicaSetPolicySpec) -> BTreeMap<EndpointId, BTreeSet<String>> {
+    let of = |endpoint: &api::Endpoint| {
+        let connection = merged(spec.connection.as_ref(), endpoint.connection.as_ref());
+        let url = endpoint.url_secret_ref.as_ref().map(|url| url.name.clone());
+        let credentials = connection.credentials_secret_ref.map(|named| named.name);
+        let client = connection.tls.and_then(|tls| tls.client_cert_secret_ref);
+        let names = [url, credentials, client.map(|named| named.name)];
+        let id = endpoint.id.as_deref().unwrap_or(PRIMARY_ID);
+        (EndpointId::from(id), names.into_iter().flatten().collect())
+    };
+    std::iter::once(&spec.primary)
+        .chain(&spec.replicas)
+        .map(of)
+        .collect()
+}
+
 /// A login, and what else is wrong with its Secrets. `location`: the server.
 pub fn login(
     connection: &api::Connection,
@@ -232,8 +253,8 @@ fn credentials(
     problems: &mut SecretProblems,
 ) -> (Option<String>, Option<Sensitive>) {
     let optional = passwords.is_some_and(|source| !source.needs_password(secret));
-    let user = problems.take(secret_text(secrets, secret, "username"));
-    let password = match secret_text(secrets, secret, "password") {
+    let user = problems.take(credential(secrets, secret, "username"));
+    let password = match credential(secrets, secret, "password") {
         Err(unresolved) if optional && is_missing_key(&unresolved) => None,
         password => problems.take(password),
     };

@@ -37,6 +37,7 @@ use problems::Problems;
 use words::DeclaredFields;
 
 pub use host::ClusterNames;
+pub use login::login_references;
 pub use problems::Problem;
 pub use resolve::{resolve, resolve_with};
 pub use secrets::{LoginSources, PasswordSource, SecretKeys, Secrets, references};

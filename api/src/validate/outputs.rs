@@ -9,6 +9,7 @@ use distributary_core::config_maps;
 use distributary_core::outputs::{Format, Outputs};
 use distributary_core::policy::Policy;
 use distributary_core::resolved::Resolved;
+use distributary_core::routing::{Destination, built_in};
 use distributary_core::table::named::{DEFAULT, WRITES, of_region};
 
 /// Of the name of a ConfigMap, in characters.
@@ -77,20 +78,47 @@ pub(super) fn is_own_service(declared: PolicySource<'_>, service: &str) -> bool 
         .outputs
         .as_ref()
         .and_then(|outputs| outputs.services.as_ref());
-    if services.is_some_and(|services| services.state == api::Switch::Disabled) {
-        return false;
-    }
-    let prefix = services.and_then(|services| services.name_prefix.as_deref());
-    let rest = service.strip_prefix(prefix.unwrap_or(declared.name));
-    let Some(route) = rest.and_then(|rest| rest.strip_prefix('-')) else {
-        return false;
-    };
+    let services = services.cloned().unwrap_or_default();
+    let prefix = services.name_prefix.as_deref().unwrap_or(declared.name);
+    let route = service
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('-'));
+    services.state == api::Switch::Enabled
+        && route.is_some_and(|route| {
+            route == WRITES
+                || route == DEFAULT
+                || (services.per_class == api::Switch::Enabled && has_class(spec, route))
+                || (services.per_region == api::PerRegion::Auto && has_region(spec, route))
+        })
+}
+
+fn endpoints(spec: &ReplicaSetPolicySpec) -> impl Iterator<Item = &api::Endpoint> {
+    std::iter::once(&spec.primary).chain(&spec.replicas)
+}
+
+/// Whether a class of this name has a route of its own: its target is not Primary, and it is declared, or built in with a server that
+/// is dedicated to it.
+fn has_class(spec: &ReplicaSetPolicySpec, name: &str) -> bool {
     let mut classes = spec.routing.iter().flat_map(|routing| &routing.classes);
-    let mut regions = spec.load_balancing.regions.iter();
-    route == WRITES
-        || route == DEFAULT
-        || classes.any(|class| class.name == route)
-        || regions.any(|region| of_region(&region.name) == route)
+    let usual = built_in().into_iter().find(|class| class.name.as_str() == name);
+    let usual = usual.map(|class| class.destination);
+    let is_named = |classes: &[String]| classes.iter().any(|class| class == name);
+    let destination = match classes.find(|class| class.name == name) {
+        Some(class) => class.target.or(usual).or(Some(Destination::Replicas)),
+        None => usual.filter(|_| endpoints(spec).any(|endpoint| is_named(&endpoint.dedicated_to))),
+    };
+    destination.is_some_and(|destination| destination != Destination::Primary)
+}
+
+/// Whether a region of the policy has a route of this name.
+fn has_region(spec: &ReplicaSetPolicySpec, route: &str) -> bool {
+    let balancing = &spec.load_balancing;
+    let declared = balancing.regions.iter().map(|region| &region.name);
+    let of_endpoints = endpoints(spec).filter_map(|endpoint| endpoint.region.as_ref());
+    let of_endpoints = of_endpoints.filter(|_| balancing.strategy == api::Strategy::Geographic);
+    declared
+        .chain(of_endpoints)
+        .any(|region| of_region(region) == route)
 }
 
 /// Whether the ConfigMap of the routes has room for every endpoint in every route. What Secrets and Services name is not known here.

@@ -9,7 +9,7 @@ use super::services::{ServicePort, Services};
 use super::{PRIMARY_ID, PolicySource, endpoint, login, url};
 use crate as api;
 use distributary_core::ids::EndpointId;
-use distributary_core::login::{Login, SecretProblem, UnresolvedSecret};
+use distributary_core::login::{Login, SecretProblem, Sensitive, UnresolvedSecret};
 use distributary_core::resolved::{Pods, ResolvedEndpoint, ServiceProblem};
 use distributary_core::server::ServerKey;
 
@@ -44,12 +44,12 @@ fn all(
     sources: LoginSources<'_>,
 ) -> BTreeMap<EndpointId, ResolvedEndpoint> {
     let (mut all, mut servers) = (BTreeMap::new(), BTreeMap::new());
-    let mut texts = Vec::new();
+    let mut shared = SharedTexts::default();
     for endpoint in endpoints(declared) {
         let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
         let mut resolved = one(endpoint, declared, (secrets, services), sources);
-        if let Ok(login) = &mut resolved.login {
-            share(login, &mut texts);
+        if let Some(login) = resolved.login.as_mut().ok().and_then(Arc::get_mut) {
+            shared.take(login);
         }
         let watched = endpoint.state != Some(api::EndpointState::Disabled);
         if let Some(server) = server_of(&resolved).filter(|_| watched) {
@@ -70,17 +70,31 @@ fn all(
     all
 }
 
-/// Certificates may be long, and all endpoints of a policy may name the same: they are kept once. `texts`: those of the logins before.
-fn share(login: &mut Arc<Login>, texts: &mut Vec<Arc<str>>) {
-    let Some(login) = Arc::get_mut(login) else {
-        return;
-    };
-    let chain = login.tls.client.as_mut().map(|client| &mut client.chain);
-    for text in login.tls.ca.iter_mut().chain(chain) {
-        match texts.iter().find(|known| *known == &*text) {
-            Some(known) => *text = Arc::clone(known),
-            None => texts.push(Arc::clone(text)),
+/// Certificates and keys may be long, and all endpoints of a policy may name the same: they are kept once.
+#[derive(Default)]
+struct SharedTexts {
+    certificates: Vec<Arc<str>>,
+    keys: Vec<Sensitive>,
+}
+
+impl SharedTexts {
+    fn take(&mut self, login: &mut Login) {
+        if let Some(ca) = &mut login.tls.ca {
+            once(ca, &mut self.certificates);
         }
+        if let Some(client) = &mut login.tls.client {
+            once(&mut client.chain, &mut self.certificates);
+            once(&mut client.key, &mut self.keys);
+        }
+    }
+}
+
+/// A text that is known already takes the place of one that is the same.
+fn once<T: Clone + PartialEq>(text: &mut T, known: &mut Vec<T>) {
+    let same = known.iter().find(|known| **known == *text).cloned();
+    match same {
+        Some(same) => *text = same,
+        None => known.push(text.clone()),
     }
 }
 

@@ -151,3 +151,23 @@ pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, U
     }
     Ok(text.to_owned())
 }
+
+/// Of a URL, a user or a password, in bytes. No server takes longer ones, each endpoint keeps its own, and a password is gone through at
+/// each login.
+pub const CREDENTIAL_BYTES: usize = 8192;
+pub const TOO_LONG: &str = "must have at most 8192 bytes";
+
+/// The same, of a user or a password.
+pub fn credential(secrets: &Secrets, name: &str, key: &str) -> Result<String, UnresolvedSecret> {
+    let text = secret_text(secrets, name, key)?;
+    if text.len() <= CREDENTIAL_BYTES {
+        return Ok(text);
+    }
+    Err(UnresolvedSecret {
+        secret: name.to_owned(),
+        problem: SecretProblem::Malformed {
+            key: key.to_owned(),
+            must: TOO_LONG,
+        },
+    })
+}

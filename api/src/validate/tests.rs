@@ -108,7 +108,7 @@ fn the_hosts_that_a_secret_is_for_belong_to_the_login() {
     let message = of(&annotated("*.example.com")).unwrap_err().to_string();
     assert_eq!(
         message,
-        "Secret s has an annotation distributary.dev/hosts that must list hosts, separated by commas: names, suffixes such as \
+        "Secret s has an annotation distributary.dev/hosts that must list at most 256 hosts, separated by commas: names, suffixes such as \
          .example.com, addresses and CIDRs"
     );
     // The Secret with the URL says it, and where the URL has no user, that with the user, too.
@@ -513,25 +513,45 @@ fn the_ca_is_under_its_usual_key_or_the_named_one() {
 }
 
 #[test]
-fn a_list_of_certificates_is_kept_once_for_all_endpoints() {
+fn a_user_or_password_that_no_server_takes_is_refused() {
+    let long = "p".repeat(8193);
+    let of = |user: &str, password: &str| {
+        let keys = [("username", user), ("password", password)];
+        let spec = with(&json!({"connection": {"credentialsSecretRef": {"name": "s"}}}));
+        let login = login(spec, &secret("s", &keys), "primary");
+        login.map_err(|unresolved| unresolved.to_string()).map(drop)
+    };
+    let refused = |key: &str| {
+        Err(format!(
+            "Secret s has a value under {key} that must have at most 8192 bytes"
+        ))
+    };
+    assert_eq!(of("probe", &long[1..]), Ok(()));
+    assert_eq!(of("probe", &long), refused("password"));
+    assert_eq!(of(&long, "secret"), refused("username"));
+}
+
+#[test]
+fn certificates_and_keys_are_kept_once_for_all_endpoints() {
     let own = |id: &str, host: &str| json!({"id": id, "host": host, "connection": {"database": id}});
     let spec = spec(
         &json!([own("a", "198.18.0.2"), own("b", "198.18.0.3")]),
-        &json!({"connection": {"tls": {"caSecretRef": {"name": "ca"}}}}),
+        &json!({"connection": {"tls": {"caSecretRef": {"name": "s"}, "clientCertSecretRef": {"name": "s"}}}}),
     );
     let object = object(spec);
-    let all = resolve(&object, &secret("ca", &[("ca.crt", "PEM")]), &Services::new());
+    let keys = [("ca.crt", "CA"), ("tls.crt", "chain"), ("tls.key", "key")];
+    let all = resolve(&object, &secret("s", &keys), &Services::new());
     let of = |id: &str| {
-        all[&EndpointId::from(id)]
-            .login
-            .clone()
-            .unwrap()
-            .tls
-            .ca
-            .clone()
-            .unwrap()
+        let login = all[&EndpointId::from(id)].login.as_ref().unwrap();
+        let client = login.tls.client.as_ref().unwrap();
+        let texts = [
+            login.tls.ca.as_deref().unwrap(),
+            &*client.chain,
+            client.key.reveal(),
+        ];
+        texts.map(str::as_ptr)
     };
-    assert!(Arc::ptr_eq(&of("a"), &of("b")) && Arc::ptr_eq(&of("a"), &of("primary")));
+    assert!(of("a") == of("b") && of("a") == of("primary"));
 }
 
 #[test]
@@ -545,6 +565,28 @@ fn every_secret_that_is_named_is_referred_to() {
     );
     let names: Vec<_> = references(&object(spec).spec).into_iter().collect();
     assert_eq!(names, ["ca", "cert", "login", "own", "url"]);
+}
+
+#[test]
+fn the_secrets_of_a_login_are_those_that_say_as_whom() {
+    let spec = spec(
+        &json!([
+            {"id": "a", "urlSecretRef": {"name": "url", "key": "k"}, "connection": {"credentialsSecretRef": {"name": "own"}}},
+            {"id": "b", "host": "198.18.0.3", "connection": {"tls": {"clientCertSecretRef": {"name": "b-cert"}}}},
+        ]),
+        &json!({"connection": {
+            "credentialsSecretRef": {"name": "login"},
+            "tls": {"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "cert"}},
+        }}),
+    );
+    let logins = login_references(&object(spec).spec);
+    let of = |id: &str| {
+        let names = logins[&EndpointId::from(id)].iter();
+        names.map(String::as_str).collect::<Vec<_>>()
+    };
+    assert_eq!(of("primary"), ["cert", "login"]);
+    assert_eq!(of("a"), ["cert", "own", "url"]);
+    assert_eq!(of("b"), ["b-cert", "login"]);
 }
 
 #[test]

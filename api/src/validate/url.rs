@@ -1,7 +1,7 @@
 //! `postgresql://user:password@host:port/database?sslmode=…` from a Secret, or the same in the form of JDBC.
 
 use super::host::{InCluster, host, is_routable};
-use super::secrets::{Secrets, hosts, secret_text};
+use super::secrets::{CREDENTIAL_BYTES, Secrets, TOO_LONG, hosts, secret_text};
 use super::{PolicySource, outputs};
 use crate::KeyRef;
 use distributary_core::hosts::HostList;
@@ -66,6 +66,9 @@ enum Escapes {
 }
 
 fn parse(text: &str) -> Result<ServerUrl, &'static str> {
+    if text.len() > CREDENTIAL_BYTES {
+        return Err(TOO_LONG);
+    }
     let schemes = [
         ("postgresql://", Escapes::Percent),
         ("postgres://", Escapes::Percent),
@@ -78,6 +81,11 @@ fn parse(text: &str) -> Result<ServerUrl, &'static str> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     is_unambiguous(authority, database, query, escapes)?;
+    // libpq goes where these lead, whatever stands before them.
+    let elsewhere = ["host", "hostaddr", "port", "dbname"];
+    if elsewhere.iter().any(|name| parameter(query, name).is_some()) {
+        return Err("must name host, port and database before the ?, not in parameters");
+    }
     let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login
         .split_once(':')
@@ -276,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn a_url_whose_parameters_lead_elsewhere_is_refused() {
+        for query in [
+            "host=b",
+            "hostaddr=198.18.0.2",
+            "port=6432",
+            "sslmode=require&dbname=other",
+        ] {
+            let message = parse(&format!("postgresql://u:p@a/orders?{query}")).unwrap_err();
+            assert!(message.contains("before the ?"), "{query}: {message}");
+        }
+        assert!(parse("postgresql:///orders?host=a").is_err());
+    }
+
+    #[test]
     fn a_bad_url_is_refused_without_its_text() {
         for text in [
             "mysql://a",
@@ -291,6 +313,8 @@ mod tests {
             let message = parse(text).unwrap_err();
             assert!(message.starts_with("must "), "{text}: {message}");
         }
+        let long = format!("postgresql://u:{}@a/", "p".repeat(CREDENTIAL_BYTES));
+        assert_eq!(parse(&long), Err(TOO_LONG));
     }
 
     proptest! {

@@ -67,3 +67,10 @@ fn what_is_no_list_permits_nothing_by_mistake() {
         assert_eq!(HostList::parse(text), None, "{text:?}");
     }
 }
+
+#[test]
+fn a_list_that_is_too_long_is_none() {
+    let many = |count: usize| vec!["a.test"; count].join(",");
+    assert!(HostList::parse(&many(256)).is_some() && HostList::parse(&many(257)).is_none());
+    assert!(HostList::parse(&"a".repeat(255)).is_some() && HostList::parse(&"a".repeat(256)).is_none());
+}

@@ -151,24 +151,26 @@ async fn an_expensive_proof_is_made_at_one_of_a_few_places_and_holds_up_nobody()
         keeping(Verifier::of(PASSWORD)).await,
     );
     let limits = Limits::default();
-    let terms = Terms::new(&limits);
-    let of = |fake: &Fake| Server {
+    let terms = Terms::new(&limits, Clock::new());
+    let of = |namespace: &str, fake: &Fake| Server {
+        namespace: namespace.to_owned(),
         terms: terms.clone(),
         ..server(fake, login(TlsMode::Disable))
     };
-    let taken = terms
-        .places
-        .acquire_many(u32::try_from(EXPENSIVE).unwrap())
-        .await
-        .unwrap();
-    let expensive = of(&dear);
+    let taken = terms.place("shop").await;
+    let expensive = of("shop", &dear);
     let mut waiting = Box::pin(opened(&expensive, &dear));
     let waits = tokio::time::timeout(Duration::from_millis(300), waiting.as_mut()).await;
     assert!(waits.is_err(), "{waits:?}");
-    assert_eq!(opened(&of(&usual), &usual).await, Ok(()));
+    // Who makes a usual one waits for nobody, nor does another namespace.
+    assert_eq!(opened(&of("shop", &usual), &usual).await, Ok(()));
+    assert_eq!(opened(&of("bank", &dear), &dear).await, Ok(()));
     drop(taken);
     assert_eq!(waiting.await, Ok(()));
-    assert_eq!(terms.places.available_permits(), EXPENSIVE);
+    // Each was given back.
+    let both = async { (terms.place("shop").await, terms.place("bank").await) };
+    let both = tokio::time::timeout(LONG, both).await;
+    assert!(both.is_ok_and(|(one, other)| one.is_some() && other.is_some()));
 }
 
 #[tokio::test]
@@ -180,7 +182,7 @@ async fn nobody_is_told_anything_below_the_terms_of_the_operator_or_beside_the_h
             ..Limits::default()
         };
         Server {
-            terms: Terms::new(&limits),
+            terms: Terms::new(&limits, Clock::new()),
             ..server(
                 &fake,
                 Login {

@@ -27,11 +27,19 @@ impl NamedWatches {
         }
     }
 
-    /// Starts a watch of a Secret, where there is none.
-    pub fn start(&self, secret: SecretKey, watch: impl FnOnce(SecretKey) -> AbortHandle) {
-        self.watches()
-            .entry(secret)
-            .or_insert_with_key(|secret| watch(secret.clone()));
+    /// Starts a watch of a Secret that a policy names, where there is none.
+    pub fn start(
+        &self,
+        secret: SecretKey,
+        is_named: impl FnOnce() -> bool,
+        watch: impl FnOnce(SecretKey) -> AbortHandle,
+    ) {
+        let mut watches = self.watches();
+        if is_named() {
+            watches
+                .entry(secret)
+                .or_insert_with_key(|secret| watch(secret.clone()));
+        }
     }
 }
 
@@ -43,10 +51,13 @@ mod tests {
     async fn a_watch_of_a_secret_that_is_named_again_goes_on() {
         let watches = NamedWatches::default();
         let start = |_| tokio::spawn(std::future::pending::<()>()).abort_handle();
-        watches.start(secret(), start);
+        watches.start(secret(), || true, start);
         watches.end(&secret(), || true);
         assert_eq!(watches.watches().len(), 1);
         watches.end(&secret(), || false);
+        assert!(watches.watches().is_empty());
+        // The last policy that named it went before it was read.
+        watches.start(secret(), || false, start);
         assert!(watches.watches().is_empty());
     }
 

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Request, Response, StatusCode};
 use kube::client::Body;
@@ -122,30 +123,100 @@ fn a_secret_is_forgotten_with_the_last_policy_that_names_it() {
     assert!(cache.state().users.is_empty() && cache.state().named.is_empty());
 }
 
-#[test]
-fn for_failed_logins_the_secrets_of_a_policy_are_read_again_at_most_every_ten_seconds() {
-    let moment = |seconds| Moment::new(Duration::from_secs(seconds));
+/// A cache in which these Secrets were read at version 5, and the policies `orders` and `users` name them all. Of `orders`, the login to
+/// `a` is made of `probe`, of `users` that to the primary.
+fn known(all: &[&str]) -> SecretCache {
     let cache = SecretCache::default();
-    cache.used_by(&policy("orders"), &names(&["probe"]));
-    cache.used_by(&policy("users"), &names(&["other"]));
-    let know = || {
-        for name in ["probe", "other"] {
-            let read = Read::new("1".to_owned(), Err(SecretProblem::NotFound));
-            let _ = cache.state().keep(&secret(name), read);
-        }
+    for (policy, endpoint) in [(policy("orders"), "a"), (policy("users"), "primary")] {
+        cache.used_by(&policy, &names(all));
+        let logins = BTreeMap::from([(EndpointId::from(endpoint), names(&["probe"]))]);
+        cache.logs_in_with(&policy, logins);
+    }
+    for name in all {
+        let read = Read::new("5".to_owned(), Ok(SecretKeys(BTreeMap::new())));
+        let _ = cache.state().keep(&secret(name), read);
+    }
+    cache
+}
+
+#[test]
+fn for_a_failed_login_its_own_secrets_alone_are_looked_at() {
+    let moment = |seconds| Moment::new(Duration::from_secs(seconds));
+    let cache = known(&["probe", "ca", "other"]);
+    let doubted = |policy_name: &str, endpoint: &str, seconds| {
+        cache.doubted(&policy(policy_name), &EndpointId::from(endpoint), moment(seconds))
     };
-    know();
-    assert!(cache.doubt(&policy("orders"), moment(1)));
-    assert_eq!(cache.read_of(|_| true), BTreeSet::from([secret("other")]));
-    know();
-    assert!(!cache.doubt(&policy("orders"), moment(10)));
-    assert_eq!(cache.read_of(|_| true).len(), 2);
-    assert!(cache.doubt(&policy("orders"), moment(11)));
-    assert!(!cache.doubt(&policy("nobody"), moment(99)));
-    assert!(
-        cache.state().doubted.is_empty(),
-        "nothing is kept of what is past"
+    assert_eq!(doubted("orders", "a", 1), [secret("probe")]);
+    assert!(doubted("orders", "a", 10).is_empty(), "it was looked at");
+    assert!(doubted("users", "primary", 10).is_empty(), "whoever names it");
+    assert_eq!(doubted("users", "primary", 11), [secret("probe")]);
+    assert!(doubted("orders", "b", 99).is_empty() && doubted("nobody", "a", 99).is_empty());
+    assert_eq!(
+        cache.read_of(|_| true).len(),
+        3,
+        "what was read is kept meanwhile"
     );
+    // A watch shows that it changed: it is read at once, and looked at when its login fails.
+    assert_eq!(
+        cache.changed(&secret("probe"), Shown::At("6".to_owned())).len(),
+        2
+    );
+    assert!(doubted("orders", "a", 12).is_empty(), "it is to be read");
+    let _ = cache.state().keep(
+        &secret("probe"),
+        Read::new("6".to_owned(), Ok(SecretKeys(BTreeMap::new()))),
+    );
+    assert_eq!(doubted("orders", "a", 13), [secret("probe")]);
+    cache.used_by(&policy("orders"), &names(&[]));
+    cache.used_by(&policy("users"), &names(&[]));
+    assert!(
+        cache.state().logins.is_empty(),
+        "nothing is kept of policies that are gone"
+    );
+}
+
+/// What a look at the Secret `probe` leads to, where the API server answers so.
+async fn look(code: StatusCode, version: &str) -> (SecretCache, Vec<PolicyKey>) {
+    let cache = known(&["probe"]);
+    let body = if code.is_success() {
+        json!({"metadata": {"name": "probe", "resourceVersion": version}})
+    } else {
+        json!({"kind": "Status", "status": "Failure", "code": code.as_u16()})
+    };
+    let body = body.to_string();
+    let server = tower::service_fn(move |request: Request<Body>| {
+        let accepted = request.headers()["accept"].to_str().unwrap();
+        assert!(accepted.contains("as=PartialObjectMetadata"), "{accepted}");
+        let mut answer = Response::new(Body::from(body.clone().into_bytes()));
+        *answer.status_mut() = code;
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let concerned = cache
+        .look(&kube::Client::new(server, "default"), &secret("probe"))
+        .await;
+    (cache, concerned)
+}
+
+#[tokio::test]
+async fn a_look_at_a_secret_reads_no_value_and_leads_to_a_read_where_it_changed() {
+    let both = [policy("orders"), policy("users")];
+    for (code, version, concerned, kept) in [
+        (StatusCode::OK, "5", &both[..0], true),
+        // A watch was faster than the look.
+        (StatusCode::OK, "4", &both[..0], true),
+        (StatusCode::OK, "6", &both[..], false),
+        (StatusCode::NOT_FOUND, "", &both[..], false),
+        // It says nothing of the Secret.
+        (StatusCode::FORBIDDEN, "", &both[..0], true),
+    ] {
+        let (cache, told) = look(code, version).await;
+        assert_eq!(told, concerned, "{code} {version}");
+        assert_eq!(
+            cache.read_of(|_| true).len(),
+            usize::from(kept),
+            "{code} {version}"
+        );
+    }
 }
 
 /// Of a namespace and a name, with so many MiB under its only key.

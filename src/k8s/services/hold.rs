@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::EndpointId;
-use distributary_core::resolved::{Pods, Resolved, ResolvedEndpoint};
+use distributary_core::resolved::{Pods, Resolved, ResolvedEndpoint, ServiceProblem};
+use distributary_core::server::Host;
 
 /// The endpoints as the engine is told of them, and what is wrong with their Services.
 pub struct HeldEndpoints {
@@ -32,7 +33,7 @@ pub fn hold(
         else {
             return (id, endpoint);
         };
-        problems.insert(format!("Service {service} {problem}"));
+        problems.extend(service_problem(&endpoint));
         let before = told.and_then(|told| told.endpoint(&id));
         let known = before
             .and_then(|before| known(before, &endpoint))
@@ -51,6 +52,25 @@ pub fn hold(
         endpoints: read.into_iter().map(one).collect(),
         problems: problems.into_iter().collect(),
     }
+}
+
+/// What is wrong with the Service of an endpoint, in words; `None`: nothing, or it has none.
+#[must_use]
+pub fn service_problem(endpoint: &ResolvedEndpoint) -> Option<String> {
+    let pods = endpoint.pods.as_ref()?;
+    let problem = pods.ready.as_ref().err()?;
+    let note = if *problem == ServiceProblem::NotFound && is_one_label(endpoint) {
+        ": a host without a dot is a Service of this namespace; write the whole name of a server elsewhere"
+    } else {
+        ""
+    };
+    Some(format!("Service {} {problem}{note}", pods.service))
+}
+
+/// Whether it is named by a host of one label, which may be meant for a server outside the cluster.
+fn is_one_label(endpoint: &ResolvedEndpoint) -> bool {
+    let host = endpoint.location.as_ref().map(|location| &location.host);
+    matches!(host, Some(Host::Name(name)) if !name.contains('.'))
 }
 
 fn known(before: &ResolvedEndpoint, now: &ResolvedEndpoint) -> Option<Vec<SocketAddr>> {

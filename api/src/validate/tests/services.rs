@@ -241,6 +241,7 @@ fn a_service_that_the_policy_writes_is_no_server_of_it() {
     };
     let own = vec![("spec.replicas[0].host".to_owned(), rules::OWN_SERVICE)];
     let prefix = || json!({"outputs": {"services": {"namePrefix": "db"}}});
+    let primary = |field: &str, value: Value| json!({"primary": {"host": "198.18.0.1", field: value}});
     for (host, more) in [
         ("orders-ro", json!({})),
         ("orders-rw.shop.svc.cluster.local", json!({})),
@@ -253,6 +254,13 @@ fn a_service_that_the_policy_writes_is_no_server_of_it() {
             json!({"loadBalancing": {"regions": [{"name": "eu"}]}}),
         ),
         ("db-rw", prefix()),
+        // Of classes that are built in, and of the regions of endpoints.
+        ("orders-analytics", primary("dedicatedTo", json!(["analytics"]))),
+        ("orders-ro-eu", {
+            let mut more = primary("region", json!("eu"));
+            more["loadBalancing"] = json!({"strategy": "Geographic"});
+            more
+        }),
     ] {
         assert_eq!(told(host, more), own, "{host}");
     }
@@ -264,6 +272,26 @@ fn a_service_that_the_policy_writes_is_no_server_of_it() {
             "orders-rw",
             json!({"outputs": {"services": {"state": "Disabled"}}}),
         ),
+        ("orders-analytics", json!({})),
+        (
+            "orders-jobs",
+            json!({"routing": {"classes": [{"name": "jobs", "target": "Primary"}]}}),
+        ),
+        (
+            "orders-reports",
+            json!({
+                "routing": {"classes": [{"name": "reports"}]},
+                "outputs": {"services": {"perClass": "Disabled"}},
+            }),
+        ),
+        (
+            "orders-ro-eu",
+            json!({
+                "loadBalancing": {"regions": [{"name": "eu"}]},
+                "outputs": {"services": {"perRegion": "Disabled"}},
+            }),
+        ),
+        ("orders-ro-eu", primary("region", json!("eu"))),
     ] {
         assert!(told(host, more).is_empty(), "{host}");
     }

@@ -125,3 +125,22 @@ fn after_a_restart_the_pods_in_the_routes_stay() {
     let elsewhere = hold(missing, None, &status, routes);
     assert_eq!(ready(&elsewhere.endpoints), Err(ServiceProblem::NotFound));
 }
+
+#[test]
+fn a_host_without_a_dot_that_is_no_service_is_told_what_it_is_taken_for() {
+    let problems = |endpoints| hold(endpoints, None, &empty(), nothing).problems;
+    let declared = endpoints("db1", Err(ServiceProblem::NotFound));
+    assert_eq!(problems(declared.clone()), ["Service db1 does not exist"]);
+    let by_host = |(id, mut endpoint): (EndpointId, ResolvedEndpoint)| {
+        if let Some(location) = &mut endpoint.location {
+            location.host = Host::Name("db1".to_owned());
+        }
+        (id, endpoint)
+    };
+    assert_eq!(
+        problems(declared.into_iter().map(by_host).collect()),
+        [
+            "Service db1 does not exist: a host without a dot is a Service of this namespace; write the whole name of a server elsewhere"
+        ]
+    );
+}
