@@ -86,11 +86,10 @@ impl Connection {
     /// # Errors
     /// Its certificates or its proxy cannot be used.
     pub fn client_of(config: &Config) -> Result<Client, Error> {
-        let clients = Clients::of(config).map_err(|error| Error::Failed {
+        Clients::of_command(config).map_err(|error| Error::Failed {
             what: error.to_string(),
             source: error.into(),
-        })?;
-        Ok(clients.requests)
+        })
     }
 }
 
