@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{KubeConfigOptions, KubeconfigError};
 use kube::core::DynamicObject;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::documents::{Documents, secret_keys};
-use super::{Error, policy_file};
+use super::{Error, kubeconfig, policy_file};
 use crate::k8s;
 use crate::k8s::clients::Clients;
 use crate::k8s::error::CallError;
@@ -45,34 +45,34 @@ impl Connection {
     /// # Errors
     /// There is no kubeconfig, or it has no such context.
     pub async fn config(&self) -> Result<Config, Error> {
-        let Self { kubeconfig, context } = self;
+        let Self {
+            kubeconfig: file,
+            context,
+        } = self;
+        let read = match file {
+            Some(file) => kubeconfig::of_file(file).map(Some),
+            None => kubeconfig::of_environment(),
+        };
+        let read = read.map_err(unusable)?;
+        let named = read.filter(|read| file.is_some() || context.is_some() || read.current_context.is_some());
+        let Some(read) = named else {
+            return match context {
+                Some(context) => Err(no_context(context)),
+                None => Config::incluster().map_err(|error| Error::Failed {
+                    what: "cannot find the API server: no kubeconfig with a current context and no in-cluster credentials"
+                        .to_owned(),
+                    source: error.into(),
+                }),
+            };
+        };
         let options = KubeConfigOptions {
             context: context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = match kubeconfig {
-            None if context.is_none() => {
-                let config = Config::infer().await;
-                return config.map_err(|error| Error::Failed {
-                    what: "cannot find the API server: no kubeconfig and no in-cluster credentials"
-                        .to_owned(),
-                    source: error.into(),
-                });
-            }
-            None => Config::from_kubeconfig(&options).await,
-            Some(file) => match Kubeconfig::read_from(file) {
-                Ok(read) => Config::from_custom_kubeconfig(read, &options).await,
-                Err(error) => Err(error),
-            },
-        };
+        let config = Config::from_custom_kubeconfig(read, &options).await;
         config.map_err(|error| match (error, context) {
-            (KubeconfigError::LoadContext(_), Some(context)) => {
-                Error::Unusable(format!("context \"{context}\" does not exist"))
-            }
-            (error, _) => Error::Failed {
-                what: "cannot use the kubeconfig".to_owned(),
-                source: error.into(),
-            },
+            (KubeconfigError::LoadContext(_), Some(context)) => no_context(context),
+            (error, _) => unusable(error),
         })
     }
 
@@ -90,6 +90,17 @@ impl Connection {
             what: error.to_string(),
             source: error.into(),
         })
+    }
+}
+
+fn no_context(name: &str) -> Error {
+    Error::Unusable(format!("context \"{name}\" does not exist"))
+}
+
+fn unusable(error: KubeconfigError) -> Error {
+    Error::Failed {
+        what: "cannot use the kubeconfig".to_owned(),
+        source: error.into(),
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod import;
+mod kubeconfig;
 pub(crate) mod lease;
 mod loopback;
 pub(crate) mod output;
