@@ -84,11 +84,14 @@ impl Connection {
     }
 
     /// # Errors
-    /// Its certificates or its proxy cannot be used.
+    /// Its certificates or its proxy cannot be used, or its credential plugin gives no login.
     pub fn client_of(config: &Config) -> Result<Client, Error> {
-        Clients::of_command(config).map_err(|error| Error::Failed {
-            what: error.to_string(),
-            source: error.into(),
+        Clients::of_command(config).map_err(|error| match kubeconfig::no_login(config, &error) {
+            Some(why) => Error::Unusable(why),
+            None => Error::Failed {
+                what: error.to_string(),
+                source: error.into(),
+            },
         })
     }
 }

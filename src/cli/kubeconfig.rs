@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kube::Config;
+use kube::client::AuthError;
 use kube::config::{Kubeconfig, KubeconfigError};
+
+use crate::k8s::clients;
 
 /// The files that KUBECONFIG names, merged, or else `~/.kube/config`; `None`: none of them is there.
 ///
@@ -49,11 +53,34 @@ fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, KubeconfigError> {
     Ok(merged)
 }
 
+/// Why a credential plugin gives no login, in the words of kubectl: what it printed, and its environment, may have secrets.
+pub fn no_login(config: &Config, error: &clients::Error) -> Option<String> {
+    let clients::Error::Client(error) = error else {
+        return None;
+    };
+    let kube::Error::Auth(error) = &**error else {
+        return None;
+    };
+    let plugin = config.auth_info.exec.as_ref()?;
+    let name = plugin.command.as_deref().unwrap_or_default();
+    let why = match error {
+        AuthError::AuthExecRun { out, .. } => format!("executable {name} failed with {}", out.status),
+        AuthError::AuthExecStart(error) => format!("executable {name} cannot be run: {error}"),
+        _ => format!("executable {name} printed no credentials"),
+    };
+    let hint = plugin.install_hint.as_deref().map(|hint| format!("; {hint}"));
+    Some(format!(
+        "getting credentials: exec: {why}{}",
+        hint.unwrap_or_default()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::cluster::Connection;
 
     /// A file with a context of this name.
     fn written(folder: &Path, name: &str, current: &str) -> PathBuf {
@@ -93,5 +120,35 @@ mod tests {
         let cluster = read.clusters[0].cluster.as_ref().unwrap();
         assert_eq!(cluster.server.as_deref(), Some("https://a.example"));
         assert!(none.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_credential_plugin_that_fails_is_named_and_not_quoted() {
+        let told = |command: &str, script: &str| {
+            let exec = json!({
+                "apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": ["-c", script],
+                "interactiveMode": "Never", "installHint": "install it",
+            });
+            let mut config = Config::new("https://localhost:1".parse().unwrap());
+            config.root_cert = Some(vec![]);
+            config.auth_info.exec = Some(serde_json::from_value(exec).unwrap());
+            let refused = Connection::client_of(&config).map(drop).unwrap_err();
+            refused.to_string()
+        };
+        let failed = told("sh", "echo canary-7f3a; exit 3");
+        assert_eq!(
+            failed,
+            "getting credentials: exec: executable sh failed with exit status: 3; install it"
+        );
+        let silent = told("sh", "echo '[canary-7f3a'");
+        assert_eq!(
+            silent,
+            "getting credentials: exec: executable sh printed no credentials; install it"
+        );
+        let missing = told("/nowhere/login", "");
+        assert!(
+            missing.starts_with("getting credentials: exec: executable /nowhere/login cannot be run: "),
+            "{missing}"
+        );
     }
 }
