@@ -136,9 +136,15 @@ pub fn path_part(what: &str, name: &str) -> Result<(), Error> {
 /// The policy as it is in the cluster; `None`: there is none of this name.
 pub async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Option<ReplicaSetPolicy>, Error> {
     let policies: Api<ReplicaSetPolicy> = Api::namespaced(client.clone(), namespace);
-    k8s::call(policies.get_opt(name)).await.map_err(failed(format!(
-        "cannot read the ReplicaSetPolicy {namespace}/{name}"
-    )))
+    match k8s::call(policies.get(name)).await {
+        Ok(policy) => Ok(Some(policy)),
+        // Where there is no such resource, the answer has no reason of the API server.
+        Err(CallError::Refused(status)) if status.reason == "NotFound" => Ok(None),
+        Err(error) => {
+            let what = format!("cannot read the ReplicaSetPolicy {namespace}/{name}");
+            Err(failed(what)(error))
+        }
+    }
 }
 
 /// A ConfigMap; `None`: there is none of this name.
@@ -150,37 +156,43 @@ pub async fn config_map(client: &Client, namespace: &str, name: &str) -> Result<
 
 /// The objects of a policy, and those that have one of the names of `desired`.
 pub async fn objects(client: &Client, policy: &PolicyKey, desired: &[Manifest]) -> Result<Observed, Error> {
-    let PolicyKey { namespace, name } = policy;
     let mut observed = Observed::new();
     for kind in Kind::ALL.iter().copied() {
-        let api = k8s::api(client, kind, namespace);
-        let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
-        let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));
-        let listed = k8s::call(api.list(&ours)).await.map_err(failed(what()))?;
-        let mut found: Vec<_> = listed.items;
-        let names: BTreeSet<_> = found
-            .iter()
-            .filter_map(|object| object.metadata.name.clone())
-            .collect();
-        for wanted in desired
-            .iter()
-            .filter(|wanted| wanted.id.kind == kind && !names.contains(&wanted.id.name))
-        {
-            found.extend(
-                k8s::call(api.get_opt(&wanted.id.name))
-                    .await
-                    .map_err(failed(what()))?,
-            );
-        }
-        for object in found {
-            let id = ObjectId {
-                kind,
-                name: object.metadata.name.clone().unwrap_or_default(),
-            };
-            observed.insert(id, value(object, kind));
-        }
+        observed.extend(objects_of_kind(client, policy, kind, desired).await?);
     }
     Ok(observed)
+}
+
+/// Those of one kind.
+pub async fn objects_of_kind(
+    client: &Client,
+    policy: &PolicyKey,
+    kind: Kind,
+    desired: &[Manifest],
+) -> Result<Observed, Error> {
+    let PolicyKey { namespace, name } = policy;
+    let api = k8s::api(client, kind, namespace);
+    let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
+    let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));
+    let listed = k8s::call(api.list(&ours)).await.map_err(failed(what()))?;
+    let mut found: Vec<_> = listed.items;
+    let names: BTreeSet<_> = found
+        .iter()
+        .filter_map(|object| object.metadata.name.clone())
+        .collect();
+    let is_wanted = |wanted: &&Manifest| wanted.id.kind == kind && !names.contains(&wanted.id.name);
+    for wanted in desired.iter().filter(is_wanted) {
+        let there = k8s::call(api.get_opt(&wanted.id.name)).await;
+        found.extend(there.map_err(failed(what()))?);
+    }
+    let named = found.into_iter().map(|object| {
+        let id = ObjectId {
+            kind,
+            name: object.metadata.name.clone().unwrap_or_default(),
+        };
+        (id, value(object, kind))
+    });
+    Ok(named.collect())
 }
 
 /// Objects in lists do not say what they are.

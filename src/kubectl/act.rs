@@ -61,7 +61,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         if refusal.is_of_server {
             let status = Status::failure(&refusal.message, &refusal.reason).with_code(refusal.code);
-            return Self::Server(status.boxed());
+            return Self::refused(status.boxed());
         }
         // The name of the field in a body, as the argument of a command has none.
         Self::said(refusal.message.trim_start_matches("replicaConfig."))

@@ -199,9 +199,13 @@ fn from_cluster(line: &Line, policy: Option<&str>) -> Vec<String> {
 
 async fn endpoints(cluster: &Cluster, policy: &str) -> Result<Vec<String>, super::Error> {
     let spec = cluster.policy(policy).await?.spec;
-    let primary = spec.primary.id.unwrap_or_else(|| "primary".to_owned());
-    let replicas = spec.replicas.into_iter().filter_map(|replica| replica.id);
-    Ok(std::iter::once(primary).chain(replicas).collect())
+    let primary = spec["primary"]["id"].as_str().unwrap_or("primary");
+    let replicas = spec["replicas"].as_array().into_iter().flatten();
+    let ids = replicas.filter_map(|replica| replica["id"].as_str());
+    Ok(std::iter::once(primary)
+        .chain(ids)
+        .map(ToOwned::to_owned)
+        .collect())
 }
 
 #[cfg(test)]

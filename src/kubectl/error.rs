@@ -27,7 +27,10 @@ pub enum Error {
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Refused(status) => Self::Server(status),
+            CallError::Refused(status) => Self::refused(status),
+            CallError::Request(kube::Error::SerdeError(error)) => Self::said(format!(
+                "the answer of the API server is of another version than this program: {error}"
+            )),
             other => Self::Unreachable(telemetry::chain(&other)),
         }
     }
@@ -47,7 +50,7 @@ impl From<cli::Error> for Error {
             _ => None,
         };
         match status {
-            Some(status) => Self::Server(status.boxed()),
+            Some(status) => Self::refused(status.boxed()),
             None => Self::Cli(error),
         }
     }
@@ -56,6 +59,15 @@ impl From<cli::Error> for Error {
 impl Error {
     pub fn said(what: impl Into<String>) -> Self {
         Self::Said(what.into())
+    }
+
+    /// By the API server.
+    pub fn refused(status: Box<Status>) -> Self {
+        if is_no_resource(&status) {
+            Self::said(NO_RESOURCE)
+        } else {
+            Self::Server(status)
+        }
     }
 
     /// The line, or lines, on standard error.
@@ -85,11 +97,21 @@ impl Error {
     }
 }
 
+/// What kubectl says where no CustomResourceDefinition is installed, and what to do.
+const NO_RESOURCE: &str = "the server doesn't have a resource type \"replicasetpolicies\": install Distributary, whose chart has its CustomResourceDefinition";
+
+/// The reason that kube gives an answer without a Status.
+const NO_STATUS: &str = "Failed to parse error data";
+
+/// Whether the API server knows nothing of the path: an object that is not there has a Status.
+fn is_no_resource(status: &Status) -> bool {
+    status.code == 404 && (status.reason == NO_STATUS || status.reason.is_empty())
+}
+
 fn reason(status: &Status) -> &str {
-    if status.reason.is_empty() {
-        "InternalError"
-    } else {
-        &status.reason
+    match &*status.reason {
+        "" | NO_STATUS => "InternalError",
+        reason => reason,
     }
 }
 
@@ -153,6 +175,23 @@ mod tests {
         assert_eq!(
             status(500, "", "etcd").text(),
             "Error from server (InternalError): etcd"
+        );
+        for reason in ["Failed to parse error data", ""] {
+            assert_eq!(
+                status(404, reason, "404 page not found").text(),
+                format!("error: {NO_RESOURCE}")
+            );
+        }
+        assert_eq!(
+            status(502, "Failed to parse error data", "bad gateway").text(),
+            "Error from server (InternalError): bad gateway"
+        );
+        let later = serde_json::from_str::<bool>("7").unwrap_err();
+        let later = Error::from(CallError::Request(kube::Error::SerdeError(later)));
+        assert!(
+            later
+                .text()
+                .starts_with("error: the answer of the API server is of another version")
         );
         assert_eq!(unknown_flag("-A"), "unknown shorthand flag: 'A' in -A");
         assert_eq!(unknown_flag("--all"), "unknown flag: --all");

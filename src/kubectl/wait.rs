@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::time::timeout;
 
-use super::cluster::Where;
+use super::cluster::{Policy, Where};
 use super::error::Error;
 use super::output::{Names, did};
 use super::watching;
 use crate::cli::ExitStatus;
-use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::health::Reason;
 use distributary_core::plan::RouteState;
 
@@ -132,7 +132,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     let cluster = place.cluster().await?;
     let name = &arguments.name;
     let first = cluster.policy(name).await?;
-    let goal = |policy: &ReplicaSetPolicy| {
+    let goal = |policy: &Policy| {
         let status = policy.status.as_ref();
         let is_newest = |status: &&ReplicaSetPolicyStatus| {
             policy.metadata.generation.is_none() || status.observed_generation == policy.metadata.generation
@@ -142,7 +142,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
             .is_some_and(|status| arguments.goal.is_met(status))
     };
     if !goal(&first) {
-        let changes = watching::policy(&cluster, name);
+        let changes = watching::policy(cluster.policies(), name);
         arguments.patience.until(name, changes, goal).await?;
     }
     arguments.output.print(name, &did(name, "condition met"))?;
@@ -157,8 +157,8 @@ impl Patience {
     pub async fn until(
         self,
         name: &str,
-        changes: impl Stream<Item = Result<ReplicaSetPolicy, Error>>,
-        is_so: impl Fn(&ReplicaSetPolicy) -> bool,
+        changes: impl Stream<Item = Result<Policy, Error>>,
+        is_so: impl Fn(&Policy) -> bool,
     ) -> Result<(), Error> {
         let met = async {
             let mut changes = std::pin::pin!(changes);

@@ -126,8 +126,8 @@ pub async fn until_refused(
 }
 
 async fn by_watch(local: &Arc<Shared>, key: &PolicyKey, why: &Error, sender: &mpsc::Sender<Bytes>) {
-    let there = local.within(&key.namespace);
-    let mut changes = Box::pin(watching::policy(&there, &key.name));
+    let there = local.all(Some(&key.namespace));
+    let mut changes = Box::pin(watching::policy(there, &key.name));
     while let Some(change) = changes.next().await {
         let text = match &change {
             Ok(object) => event("change", &reading::told(object, why)),

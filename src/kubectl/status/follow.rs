@@ -73,7 +73,7 @@ async fn by_watch(cluster: &Cluster, screen: &mut Screen<'_>) -> Result<ExitStat
     let name = &screen.arguments.name;
     // Says that there is none, or that it may not be read.
     screen.show(View::new(&cluster.policy(name).await?, None))?;
-    let mut changes = Box::pin(watching::policy(cluster, name));
+    let mut changes = Box::pin(watching::policy(cluster.policies(), name));
     while let Some(object) = changes.next().await {
         screen.show(View::new(&object?, None))?;
     }
