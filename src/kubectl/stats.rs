@@ -82,8 +82,8 @@ async fn of_one(cluster: &Cluster, arguments: &Arguments, name: &str) -> Result<
     let figures = arguments
         .live
         .ask(cluster, async |live| live.policy(namespace, name).await);
-    let (object, live) = tokio::join!(cluster.policy(name), figures);
-    let (object, live) = (object?, live?);
+    let (object, figures) = tokio::join!(cluster.policy(name), figures);
+    let (object, live) = (object?, arguments.live.known(figures)?);
     let ids = object.status.iter().flat_map(|status| &status.endpoints);
     let ids: Vec<_> = ids.map(|endpoint| endpoint.id.clone()).collect();
     let document = document(namespace, name, &ids, live.as_ref());

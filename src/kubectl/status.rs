@@ -51,8 +51,9 @@ async fn look(cluster: &Cluster, arguments: &Arguments) -> Result<View, Error> {
     let figures = arguments
         .live
         .ask(cluster, async |live| live.policy(&cluster.namespace, name).await);
-    let (object, live) = tokio::join!(cluster.policy(name), figures);
-    Ok(View::new(&object?, live?.as_ref()))
+    let (object, figures) = tokio::join!(cluster.policy(name), figures);
+    let (object, live) = (object?, arguments.live.known(figures)?);
+    Ok(View::new(&object, live.as_ref()))
 }
 
 impl Arguments {

@@ -62,7 +62,6 @@ async fn by_operator(
             let text = match change {
                 FleetEvent::All(items) => snapshot(&items),
                 FleetEvent::Changed { items, removed } => changed(&items, &removed),
-                FleetEvent::End(_) => return,
             };
             if sender.send(text).await.is_err() {
                 return;

@@ -71,7 +71,6 @@ impl Screen<'_> {
                 self.lose(|_, own| removed.contains(own));
                 items
             }
-            FleetEvent::End(problem) => return Err(Error::said(problem.message)),
         };
         self.take(items.into_iter().map(Line::of).collect())
     }

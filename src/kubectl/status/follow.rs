@@ -8,9 +8,10 @@ use super::Arguments;
 use super::view::View;
 use crate::cli::ExitStatus;
 use crate::clock::Clock;
+use crate::http_api::answers::PolicyAnswer;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
-use crate::kubectl::live::{Event, Live};
+use crate::kubectl::live::Live;
 use crate::kubectl::{output, watching};
 
 /// Figures alone are no change that the stream tells: on a terminal they are asked for.
@@ -19,23 +20,22 @@ const FIGURES: Duration = Duration::from_secs(2);
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let (name, namespace) = (&arguments.name, &cluster.namespace);
+    // That there is none, or that it may not be read, is said before anything else.
+    cluster.policy(name).await?;
     let mut screen = Screen {
         arguments,
         shown: None,
     };
     let open = async |live: &Live| live.events(namespace, name).await;
     let idle = async || figures(cluster, arguments).await;
-    let take = async |event: Event| match event {
-        // The object has the times, and its conditions.
-        Event::Policy(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told))),
-        Event::End(problem) => Err(Error::said(problem.message)),
-    };
+    // The object has the times, and its conditions.
+    let take = async |told: PolicyAnswer| screen.show(View::new(&cluster.policy(name).await?, Some(&told)));
     arguments.live.follow(cluster, open, idle, take).await?;
     by_watch(cluster, &mut screen).await
 }
 
 /// The policy with its figures of now; never, where nobody would see them.
-async fn figures(cluster: &Cluster, arguments: &Arguments) -> Event {
+async fn figures(cluster: &Cluster, arguments: &Arguments) -> PolicyAnswer {
     loop {
         Clock::sleep(FIGURES).await;
         if !arguments.output.is_redrawn() {
@@ -45,7 +45,7 @@ async fn figures(cluster: &Cluster, arguments: &Arguments) -> Event {
         let asked = async { arguments.live.find(cluster).await?.policy(namespace, name).await };
         // What is wrong the stream says.
         if let Ok(told) = asked.await {
-            return Event::Policy(Box::new(told));
+            return told;
         }
     }
 }

@@ -79,14 +79,19 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
             ),
         "{nobody:?}"
     );
-    for command in ["status", "stats", "routes", "explain", "report"] {
-        let missing = scene.run(Caller::Reader, &[command, "carts"]).await?;
+    for command in [
+        &["status", "carts"][..],
+        &["status", "carts", "--watch"],
+        &["stats", "carts"],
+        &["routes", "carts"],
+        &["explain", "carts"],
+        &["report", "carts"],
+    ] {
+        let missing = scene.run(Caller::Reader, command).await?;
+        let said = "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found\n";
         ensure!(
-            missing.code == 1
-                && missing.err.contains(
-                    "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
-                ),
-            "{command}: {missing:?}"
+            missing.code == 1 && missing.err == said,
+            "{command:?}: {missing:?}"
         );
     }
     formats(&scene).await
@@ -359,8 +364,25 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
         "{status:?}"
     );
+    let mut watched = scene
+        .command(Caller::Reader, &["status", "orders", "--watch"])
+        .await?;
+    watched.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watched = watched.kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(watched.stdout.take().context("an output")?).lines();
+    wait::within("the first table", SOON, lines.next_line()).await?;
     let policies = scene.it.api::<ReplicaSetPolicy>();
     policies.delete("orders", &DeleteParams::default()).await?;
+    // Nothing is said but that it is gone.
+    let ended = wait::within("the watch to end", SOON, watched.wait_with_output()).await?;
+    let said = String::from_utf8(ended.stderr)?;
+    ensure!(
+        ended.status.code() == Some(1)
+            && said.lines().count() == 1
+            && said
+                .starts_with("Error from server (NotFound): replicasetpolicies.distributary.dev \"orders\" "),
+        "{said}"
+    );
     for (caller, child, _) in &mut watches {
         let said = child.stderr.take().context("what it says")?;
         let mut said = BufReader::new(said).lines();
