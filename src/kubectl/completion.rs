@@ -150,9 +150,10 @@ fn wanted(program: &Command, line: &Line, typed: &str) -> Wanted {
     let own = program.find_subcommand(command);
     let mut positionals = own.into_iter().flat_map(Command::get_positionals);
     let next = positionals.nth(line.positionals.len());
-    match next.map(|positional| positional.get_id().as_str()) {
-        Some("name" | "policy") => Wanted::Policies,
-        Some("endpoint") => Wanted::Endpoints(line.positionals.first().cloned().unwrap_or_default()),
+    let name = next.and_then(|positional| positional.get_value_names()?.first());
+    match name.map(clap::builder::Str::as_str) {
+        Some("NAME" | "POLICY") => Wanted::Policies,
+        Some("ENDPOINT") => Wanted::Endpoints(line.positionals.first().cloned().unwrap_or_default()),
         _ => Wanted::Words(Vec::new()),
     }
 }
@@ -235,6 +236,13 @@ mod tests {
         assert_eq!(asked("status -o json or"), Wanted::Policies);
         assert_eq!(asked("explain "), Wanted::Policies);
         assert_eq!(words("status orders "), Vec::<String>::new());
+        for command in ["drain", "enable", "disable", "weigh", "remove"] {
+            assert_eq!(asked(&format!("{command} ")), Wanted::Policies, "{command}");
+            let endpoints = Wanted::Endpoints("orders".to_owned());
+            assert_eq!(asked(&format!("{command} orders ")), endpoints, "{command}");
+        }
+        // A new id is none of those that there are.
+        assert_eq!(words("add orders "), Vec::<String>::new());
         assert!(words("status --").contains(&"--watch".to_owned()));
         assert!(words("health --all").contains(&"--all-namespaces".to_owned()));
         assert!(words("status -o ").contains(&"wide".to_owned()));

@@ -93,6 +93,11 @@ async fn completion(scene: &Scene) -> Result<()> {
     ensure!(by_script.out.starts_with("stats\nstatus\n:4"), "{by_script:?}");
     let policies = asked(&["status", ""]).await?;
     ensure!(policies.starts_with("orders\n:4"), "{policies}");
+    let endpoints = asked(&["drain", "orders", ""]).await?;
+    ensure!(
+        endpoints.starts_with("primary\nreplica-1\nreplica-2\n:4"),
+        "{endpoints}"
+    );
     let elsewhere = asked(&["-n", "kube-system", "status", ""]).await?;
     ensure!(elsewhere.starts_with(":4"), "{elsewhere}");
     Ok(())
