@@ -22,6 +22,8 @@ pub enum Error {
     Said(String),
     /// Of a command that the operator's command line has too.
     Cli(cli::Error),
+    /// Nobody reads the results any more.
+    Unread,
 }
 
 impl From<CallError> for Error {
@@ -80,6 +82,7 @@ impl Error {
             Self::Unreachable(why) => format!("Unable to connect to the server: {why}"),
             Self::Said(what) => format!("error: {what}"),
             Self::Cli(error) => format!("error: {}", telemetry::chain(error)),
+            Self::Unread => "error: nobody reads the output any more".to_owned(),
         }
     }
 
@@ -87,12 +90,15 @@ impl Error {
         match self {
             Self::Server(_) | Self::Unreachable(_) | Self::Said(_) => 1,
             Self::Cli(error) => error.code(),
+            Self::Unread => 0,
         }
     }
 
-    /// Prints it to standard error; the exit code.
+    /// Prints it to standard error, unless it is none; the exit code.
     pub fn print(&self) -> ExitCode {
-        eprintln!("{}", printable(&self.text()));
+        if self.code() != 0 {
+            eprintln!("{}", printable(&self.text()));
+        }
         ExitCode::from(self.code())
     }
 }

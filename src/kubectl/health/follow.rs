@@ -104,7 +104,7 @@ impl Screen<'_> {
                 .filter_map(|place| Some(format!("{}\n", lines.get(*place)?)))
                 .collect()
         };
-        output.print(&document(of_changed.iter().copied()), names, text)
+        output.tell(&document(of_changed.iter().copied()), names, text)
     }
 
     /// Forgets those that were deleted, and says so.

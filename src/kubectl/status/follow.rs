@@ -62,8 +62,10 @@ impl Screen<'_> {
         if is_same && !self.arguments.output.is_redrawn() {
             return Ok(());
         }
-        output::next(self.shown.is_some(), &self.arguments.output)?;
-        self.arguments.show(&view)?;
+        let Arguments { name, output, .. } = self.arguments;
+        output::next(self.shown.is_some(), output)?;
+        let text = || view.text(output.is_wide());
+        output.tell(&view.document(), [name.as_str()], text)?;
         self.shown = Some(view);
         Ok(())
     }

@@ -327,6 +327,12 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         );
         watches.push((caller, child, lines));
     }
+    // Who reads a watch may stop reading, as head does.
+    let mut unread = scene.command(Caller::Reader, &["health", "--watch"]).await?;
+    let mut unread = unread.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(unread.stdout.take().context("an output")?).lines();
+    wait::within("the head", SOON, lines.next_line()).await?;
+    drop(lines);
     let goal = "--for=reason=replica-1=CircuitOpen";
     let mut waiting = scene
         .command(Caller::Viewer, &["wait", "orders", goal, "--timeout=1m"])
@@ -339,6 +345,8 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         ended.stdout == b"replicasetpolicy.distributary.dev/orders condition met\n",
         "{ended:?}"
     );
+    let ended = wait::within("the watch that nobody reads to end", SOON, unread.wait()).await?;
+    ensure!(ended.success(), "{ended:?}");
     for (caller, _child, lines) in &mut watches {
         let falls = async {
             while let Some(line) = lines.next_line().await? {
