@@ -14,6 +14,14 @@ use distributary_api::ReplicaSetPolicyStatus;
 /// A policy whose spec is as it is: another version of the operator may have fields and words that this one does not know.
 pub type Policy = Object<Value, ReplicaSetPolicyStatus>;
 
+/// The ids of the endpoints that a policy declares, the primary first.
+pub fn declared(policy: &Policy) -> Vec<&str> {
+    let primary = policy.spec["primary"]["id"].as_str().unwrap_or("primary");
+    let replicas = policy.spec["replicas"].as_array().into_iter().flatten();
+    let ids = replicas.filter_map(|replica| replica["id"].as_str());
+    std::iter::once(primary).chain(ids).collect()
+}
+
 /// Flags of kubectl: they stand before or after the command.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Where {

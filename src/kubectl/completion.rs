@@ -7,7 +7,7 @@ use clap::{ArgAction, Command, CommandFactory};
 use tokio::time::timeout;
 
 use super::Arguments;
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, declared};
 use super::listed;
 use crate::cli::output::{print, printable};
 
@@ -199,14 +199,8 @@ fn from_cluster(line: &Line, policy: Option<&str>) -> Vec<String> {
 }
 
 async fn endpoints(cluster: &Cluster, policy: &str) -> Result<Vec<String>, super::Error> {
-    let spec = cluster.policy(policy).await?.spec;
-    let primary = spec["primary"]["id"].as_str().unwrap_or("primary");
-    let replicas = spec["replicas"].as_array().into_iter().flatten();
-    let ids = replicas.filter_map(|replica| replica["id"].as_str());
-    Ok(std::iter::once(primary)
-        .chain(ids)
-        .map(ToOwned::to_owned)
-        .collect())
+    let policy = cluster.policy(policy).await?;
+    Ok(declared(&policy).into_iter().map(ToOwned::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -263,14 +263,14 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
         (
             "drain orders replica-7",
             1,
-            "error: the policy has no endpoint replica-7",
+            "error: the policy has no endpoint replica-7: it has primary, replica-1, replica-2",
         ),
         ("drain orders replica_7", 2, "DNS-1123 label"),
         ("weigh orders replica-1 1001", 2, "1001 is not in 0..=1000"),
         (
             "remove orders primary",
             1,
-            "error: the policy has no replica primary",
+            "error: the policy has no replica primary: it has replica-1, replica-2",
         ),
         (
             "add orders replica-2 postgresql://h.example",
