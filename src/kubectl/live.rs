@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::error::{self, Error};
+use crate::cli::cluster::path_part;
 use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::problem::Problem;
 use leader::Leader;
@@ -43,7 +44,8 @@ pub struct Installation {
         long,
         env = "DISTRIBUTARY_OPERATOR_NAMESPACE",
         value_name = "NAME",
-        default_value = "distributary-system"
+        default_value = "distributary-system",
+        value_parser = part
     )]
     pub operator_namespace: String,
     /// Name of the operator's Lease, whose holder is the leader; the chart gives it the name of the Deployment.
@@ -51,9 +53,16 @@ pub struct Installation {
         long,
         env = "DISTRIBUTARY_LEASE_NAME",
         value_name = "NAME",
-        default_value = "distributary"
+        default_value = "distributary",
+        value_parser = part
     )]
     pub lease_name: String,
+}
+
+/// A name of the command line that becomes part of a path at the API server.
+pub fn part(text: &str) -> Result<String, String> {
+    let judged = path_part("name", text).map(|()| text.to_owned());
+    judged.map_err(|error| error.to_string())
 }
 
 impl Installation {

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 use distributary_api::ReplicaSetPolicy;
 use harness::ControlPlane;
 use harness::wait::{self, Stopwatch};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::scene::{Caller, Scene, flags_of_server};
+use super::scene::{Caller, POD, Scene, flags_of_server};
 use crate::fixture::{SOON, addresses};
 
 /// The cells of the row that begins with this.
@@ -173,6 +174,29 @@ pub async fn verbs(plane: Arc<ControlPlane>) -> Result<()> {
         "{ended:?}"
     );
     ensure!(row(&ended.out, "orders")?[1] == "True", "{ended:?}");
+    // Its Pod, too, as where a node was lost.
+    let now = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    scene.it.api::<Pod>().delete(POD, &now).await?;
+    let gone = format!(
+        "no operator leads: the Pod {}/{POD}, which held the Lease last, is not there any more",
+        &*scene.it.namespace
+    );
+    wait::eventually("the end of the Pod to be told", SOON, || async {
+        let ended = scene.run(Caller::Reader, &["health"]).await?;
+        ensure!(ended.code == 0 && ended.err.contains(&gone), "{ended:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    for (flag, words) in [
+        ("--operator-namespace=", "name may not be empty"),
+        ("--lease-name=a/b", "invalid name \"a/b\": [may not contain '/']"),
+    ] {
+        let wrong = scene.run(Caller::Reader, &["api-ca", flag]).await?;
+        ensure!(wrong.code == 2 && wrong.err.contains(words), "{wrong:?}");
+    }
     Ok(())
 }
 
