@@ -259,7 +259,7 @@ bench-calm: setup controlplane ## Look for false alarms on a busy machine, 10 mi
 	$(BENCH) --bin calm
 	$(RUN)/calm
 
-bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES)
+bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES, RUNS)
 	$(BENCH) --bin scale
 	$(RUN)/scale
 
