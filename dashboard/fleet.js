@@ -1,6 +1,7 @@
 // The policies: what is known of each, and where it comes from. fleet_table.js shows them.
 
 import { ALL, build, show } from "./fleet_table.js";
+import { Problem } from "./session.js";
 import { follow } from "./stream.js";
 
 /** Figures are no change that the stream tells: they are asked for. */
@@ -81,7 +82,8 @@ export function fleet(root, session, page, { namespace }) {
       if (wasLive || isLive) measured(all);
       else told("snapshot", { items: all });
     } catch (problem) {
-      if (!isClosed) failed(problem);
+      if (!(problem instanceof Problem)) reportError(problem);
+      else if (!isClosed) failed(problem);
     } finally {
       isAsking = false;
     }

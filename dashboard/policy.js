@@ -5,7 +5,7 @@ import { h, mark, say } from "./dom.js";
 import { endpoints } from "./endpoints.js";
 import { picture } from "./picture.js";
 import { plots } from "./plots.js";
-import { policyPath } from "./session.js";
+import { policyPath, Problem } from "./session.js";
 import { follow } from "./stream.js";
 import { timeline } from "./timeline.js";
 import { count, lag, moment, nameOf, percent, span, spaced, UNKNOWN } from "./words.js";
@@ -51,7 +51,8 @@ export function policy(root, session, page, key) {
       show(shown && (wasLive || isLive) ? withFigures(shown, policy) : policy);
       parts.fail(null);
     } catch (problem) {
-      if (!isClosed && !isLive) failed(problem);
+      if (!(problem instanceof Problem)) reportError(problem);
+      else if (!isClosed && !isLive) failed(problem);
     } finally {
       isAsking = false;
     }

@@ -21,6 +21,9 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             async |_| order().await,
         )
         .test("a_deleted_policy_leaves_the_page", async |_| deleted().await)
+        .test("a_fault_of_the_page_is_reported_and_ends_no_stream", async |_| {
+            faulty().await
+        })
 }
 
 async fn live(page: &Page) -> Result<()> {
@@ -77,6 +80,31 @@ async fn order() -> Result<()> {
     // The figures are those of the answer.
     ensure!(text.contains("Lagging") && text.contains("52 of 200"), "{text}");
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
+    Ok(())
+}
+
+async fn faulty() -> Result<()> {
+    let stub = Stub::start(10).await?;
+    let (_browser, page) = signed_in(&stub).await?;
+    live(&page).await?;
+    page.shows("10 in all, 1 not ready").await?;
+    let mut changed = made_up::item(0);
+    changed["ready"] = json!({"status": "False", "reason": "NoReadTarget", "message": "told afterwards"});
+    stub.shared
+        .changes
+        .send(event("change", &json!({"items": null, "removed": []})))?;
+    stub.shared
+        .changes
+        .send(event("change", &json!({"items": [changed], "removed": []})))?;
+    page.shows("told afterwards").await?;
+    // It is the first stream, and the fault is told where faults are looked for.
+    let opened = page.requests();
+    let opened = opened
+        .iter()
+        .filter(|url| url.ends_with("/api/v1/events"))
+        .count();
+    ensure!(opened == 1, "{opened} streams");
+    ensure!(page.errors().len() == 1, "{:?}", page.errors());
     Ok(())
 }
 
