@@ -1,7 +1,7 @@
 // One policy: how it is, why, and what to do.
 
 import { actions } from "./actions.js";
-import { h, mark, say } from "./dom.js";
+import { h, mark, renew, say } from "./dom.js";
 import { endpoints } from "./endpoints.js";
 import { picture } from "./picture.js";
 import { plots } from "./plots.js";
@@ -144,13 +144,13 @@ function build(root, session, page, key) {
       say(status, state.word);
       say(told, conditionOf("Ready")?.message ?? "The operator has not judged this policy yet.");
       say(facts, factsOf(policy));
-      notices.replaceChildren(...noticesOf(conditionOf), ...withoutFigures(policy));
-      tiles.replaceChildren(...tilesOf(policy));
+      renew(notices, [...noticesOf(conditionOf), ...withoutFigures(policy)]);
+      renew(tiles, tilesOf(policy));
       drawn.show(policy);
       servers.show(policy);
       figures.show(policy);
       moves.show(policy);
-      conditions.replaceChildren(...policy.conditions.map(conditionRow));
+      renew(conditions, policy.conditions.map(conditionRow));
     },
     fail(problem) {
       // The same once more is no alert.

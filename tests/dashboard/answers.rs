@@ -79,6 +79,19 @@ async fn order() -> Result<()> {
     let text = text.as_str().unwrap_or_default();
     // The figures are those of the answer.
     ensure!(text.contains("Lagging") && text.contains("52 of 200"), "{text}");
+
+    // An alert is said aloud once, however many answers come.
+    changed["conditions"] = json!([{
+        "type": "SplitBrainSuspected", "status": "True", "reason": "SeveralWritable", "message": "Two servers take writes.",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    stub.shared.changes.send(event("change", &changed))?;
+    page.shows("Two servers take writes.").await?;
+    page.value("(window.alert_ = document.querySelector('.notices [role=alert]')) !== null")
+        .await?;
+    answered(&page, "/api/v1/policies/shop/orders", 2).await?;
+    let kept = page.value("window.alert_.isConnected").await?;
+    ensure!(kept == true, "the alert is another one");
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }
