@@ -218,19 +218,24 @@ const withoutFigures = ({ withoutFigures }) =>
 
 function tilesOf({ writePrimary, endpoints, statistics }) {
   const primary = endpoints.find((server) => server.id === writePrimary);
-  const replicas = endpoints.slice(1);
+  const replicas = replicasOf(primary ?? endpoints[0], endpoints);
   const judged = replicas.every((server) => server.healthy !== null);
   const worst = replicas.filter((server) => server.lagMilliseconds !== null).sort((a, b) => b.lagMilliseconds - a.lagMilliseconds)[0];
   const tile = (name, value, more) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value, more ? h("small", {}, more) : null));
   return [
     tile("Writes go to", primary ? nameOf(primary) : writePrimary ?? "nobody"),
-    tile("Replicas that are well", `${judged ? replicas.filter((server) => server.healthy).length : UNKNOWN}/${replicas.length}`),
+    tile("Replicas that are well", `${judged ? replicas.filter(isHealthyReplica).length : UNKNOWN}/${replicas.length}`),
     tile("Worst lag", worst ? lag(worst) : UNKNOWN, worst ? nameOf(worst) : null),
     tile("Sessions", count(statistics.connections)),
     tile("Transactions on replicas", percent(statistics.replicaUsagePercentage), "of the last minute"),
     tile("Response of replicas", span(statistics.averageResponseTime), "mean of the checks"),
   ];
 }
+
+/** As the status counts them: after a failover the declared primary is one, and a server that is declared twice counts once. */
+const replicasOf = (writer, endpoints) => endpoints.filter((server) => server !== writer && server.reason !== "SameServer");
+const isHealthyReplica = ({ healthy, role, reason }) =>
+  healthy && role === "Standby" && reason !== "WeightZero" && reason !== "ConfigurationHeld";
 
 function conditionRow(condition) {
   const cell = (label, text) => h("td", { "data-label": label }, text);

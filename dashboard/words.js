@@ -47,8 +47,8 @@ export function moment(text) {
   return (isToday ? TIME : DATE).format(at);
 }
 
-/** For how long something has been so. */
-export const since = (text) => (known(text) ? span(Math.max(1, Date.now() - Date.parse(text))) : UNKNOWN);
+/** For how long something has been so at a moment, in milliseconds. */
+export const since = (text, now) => (known(text) ? span(Math.max(1, now - Date.parse(text))) : UNKNOWN);
 
 /** Items as a sentence has them. */
 export function list(items, none = "nobody") {

@@ -80,6 +80,21 @@ async fn order() -> Result<()> {
     // The figures are those of the answer.
     ensure!(text.contains("Lagging") && text.contains("52 of 200"), "{text}");
 
+    // The declared primary is a replica once another one takes the writes; words of a later version are shown as they are.
+    changed["writePrimary"] = json!("eu-west-1");
+    changed["endpoints"][0]["role"] = json!("Standby");
+    changed["endpoints"][1]["cannotTakeOver"] = json!("LaterObstacle");
+    stub.shared.changes.send(event("change", &changed))?;
+    let tile = "[...document.querySelectorAll('.tile')].find((tile) => tile.innerText.includes('Replicas that are well')).innerText";
+    page.until("two of four", &format!("{tile}.includes('2/4')"))
+        .await?;
+    let text = page.value(&card(1)).await?;
+    let obstacle = "May not take over the writes: Later obstacle.";
+    ensure!(
+        text.as_str().is_some_and(|text| text.contains(obstacle)),
+        "{text}"
+    );
+
     // An alert is said aloud once, however many answers come.
     changed["conditions"] = json!([{
         "type": "SplitBrainSuspected", "status": "True", "reason": "SeveralWritable", "message": "Two servers take writes.",
