@@ -47,7 +47,9 @@ const page = {
   /** How the view hears of changes: Live, Polled, Waiting or Ended. */
   state(word, problem) {
     const text = { Live: "Live", Polled: "Every few seconds", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
-    say(link, text);
+    // Why an answer was refused helps; that there is none is no more than the word says.
+    const why = word === "Waiting" && problem?.code ? `: ${problem.message}` : "";
+    say(link, text + why);
     mark(link, "data-state", word || null);
     mark(link, "title", problem?.message ?? null);
   },

@@ -125,13 +125,20 @@ async fn faulty() -> Result<()> {
         .changes
         .send(event("change", &json!({"items": [changed], "removed": []})))?;
     page.shows("told afterwards").await?;
-    // It is the first stream, and the fault is told where faults are looked for.
+    // Why it is not live for a while stands where that is said.
+    let full =
+        json!({"code": 429, "reason": "TooManyRequests", "message": "the token has 8 streams already"});
+    stub.shared.changes.send(event("end", &full))?;
+    page.shows("Connecting again: the token has 8 streams already")
+        .await?;
+    live(&page).await?;
+    // The fault has ended none of them, and is told where faults are looked for.
     let opened = page.requests();
     let opened = opened
         .iter()
         .filter(|url| url.ends_with("/api/v1/events"))
         .count();
-    ensure!(opened == 1, "{opened} streams");
+    ensure!(opened == 2, "{opened} streams");
     ensure!(page.errors().len() == 1, "{:?}", page.errors());
     Ok(())
 }
