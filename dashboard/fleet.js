@@ -23,9 +23,19 @@ const lost = (item) => (item.totalReplicas ?? 0) - (item.healthyReplicas ?? item
 const figuresOf = ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections }) =>
   ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections });
 
+/** What whoever is signed in wanted to see last, by namespace: for when they come back. */
+const kept = new WeakMap();
+
+function wantedOf(session, namespace) {
+  if (!kept.has(session)) kept.set(session, new Map());
+  const all = kept.get(session);
+  if (!all.has(namespace)) all.set(namespace, { typed: "", state: ALL, region: ALL, first: 0 });
+  return all.get(namespace);
+}
+
 export function fleet(root, session, page, { namespace }) {
   const policies = new Map();
-  const wanted = { text: "", state: ALL, region: ALL, first: 0 };
+  const wanted = wantedOf(session, namespace);
   const parts = build(root, wanted, namespace, () => draw());
   const scope = namespace ? `namespace=${encodeURIComponent(namespace)}` : "";
   let stream = null;
