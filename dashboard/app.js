@@ -9,6 +9,7 @@ import { fleet } from "./fleet.js";
 import { policy } from "./policy.js";
 import { Session } from "./session.js";
 import { signIn } from "./sign_in.js";
+import { zoned } from "./words.js";
 
 const main = document.getElementById("main");
 const link = document.getElementById("link");
@@ -56,7 +57,7 @@ const page = {
   /** Which Pod of the operator answered. */
   origin({ answeredBy, leader, observedAt }) {
     const role = leader === null ? "" : leader === answeredBy ? " (the leader)" : ` (the leader is ${leader})`;
-    say(told, `Answered by ${answeredBy}${role} at ${new Date(observedAt).toLocaleTimeString("en-GB")}.`);
+    say(told, `Answered by ${answeredBy}${role} at ${zoned(observedAt)}.`);
   },
   /** Tells a person what became of an act. */
   say(text, notes = []) {

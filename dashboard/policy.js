@@ -241,5 +241,5 @@ function conditionRow(condition) {
   const cell = (label, text) => h("td", { "data-label": label }, text);
   return h("tr", { "data-state": isBad(condition) ? "warn" : null }, h("th", { scope: "row" }, condition.type),
     cell("Status", condition.status), cell("Reason", condition.reason), cell("Message", condition.message),
-    cell("Since", moment(condition.lastTransitionTime)));
+    cell("Since", h("time", { datetime: condition.lastTransitionTime, title: condition.lastTransitionTime }, moment(condition.lastTransitionTime))));
 }
