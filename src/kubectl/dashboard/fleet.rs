@@ -19,10 +19,10 @@ use crate::http::Lasting;
 use crate::http_api::answers::{PolicyItem, PolicyName};
 use crate::http_api::names;
 use crate::http_api::problem::Problem;
+use crate::kubectl::cluster::Policy;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{Events, FleetEvent};
 use crate::kubectl::watching::{self, Change};
-use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
 
 /// Changes that are told together at most.
@@ -137,7 +137,7 @@ fn told(together: Vec<Result<Change, Error>>) -> Vec<Bytes> {
 
 /// `None`: it is of another version.
 fn item(object: &DynamicObject) -> Option<PolicyItem> {
-    let policy = serde_json::to_value(object).and_then(serde_json::from_value::<ReplicaSetPolicy>);
+    let policy = serde_json::to_value(object).and_then(serde_json::from_value::<Policy>);
     policy.ok().as_ref().map(by_status::item)
 }
 
