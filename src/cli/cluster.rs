@@ -12,7 +12,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::documents::{Documents, secret_keys};
-use super::{Error, kubeconfig, policy_file};
+use super::{Error, kubeconfig, policy_file, proxy};
 use crate::k8s;
 use crate::k8s::clients::Clients;
 use crate::k8s::error::CallError;
@@ -69,11 +69,17 @@ impl Connection {
             context: context.clone(),
             ..KubeConfigOptions::default()
         };
+        let names_proxy = proxy::is_named(&read, context.as_deref());
         let config = Config::from_custom_kubeconfig(read, &options).await;
-        config.map_err(|error| match (error, context) {
+        let mut config = config.map_err(|error| match (error, context) {
             (KubeconfigError::LoadContext(_), Some(context)) => no_context(context),
             (error, _) => unusable(error),
-        })
+        })?;
+        let host = config.cluster_url.host().unwrap_or_default();
+        if !names_proxy && proxy::is_passed_by(host, &no_proxy()) {
+            config.proxy_url = None;
+        }
+        Ok(config)
     }
 
     /// A client for it, and the namespace of the context.
@@ -86,6 +92,9 @@ impl Connection {
     /// # Errors
     /// Its certificates or its proxy cannot be used, or its credential plugin gives no login.
     pub fn client_of(config: &Config) -> Result<Client, Error> {
+        if config.proxy_url.is_some() {
+            return Err(Error::Unusable(proxy::UNUSED.to_owned()));
+        }
         Clients::of_command(config).map_err(|error| match kubeconfig::no_login(config, &error) {
             Some(why) => Error::Unusable(why),
             None => Error::Failed {
@@ -94,6 +103,13 @@ impl Connection {
             },
         })
     }
+}
+
+/// As the environment has it.
+fn no_proxy() -> String {
+    let mut named = ["NO_PROXY", "no_proxy"].into_iter();
+    let named = named.find_map(|name| std::env::var(name).ok().filter(|named| !named.is_empty()));
+    named.unwrap_or_default()
 }
 
 fn no_context(name: &str) -> Error {

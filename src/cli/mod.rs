@@ -19,6 +19,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 mod planned;
 mod policy_file;
+mod proxy;
 mod routes;
 mod run;
 mod terms;

@@ -38,7 +38,8 @@ pub async fn taken(plane: Arc<ControlPlane>) -> Result<()> {
     };
     certificates(&files).await?;
     plugins(&files).await?;
-    several(&files).await
+    several(&files).await?;
+    proxies(&files).await
 }
 
 impl Files {
@@ -148,6 +149,29 @@ async fn plugins(files: &Files) -> Result<()> {
         "{refused:?}"
     );
     ensure!(!refused.err.contains("canary-7f3a"), "{refused:?}");
+    Ok(())
+}
+
+/// A proxy of the environment is not meant for every host.
+async fn proxies(files: &Files) -> Result<()> {
+    let kubeconfig = files.write("direct", &files.of_reader)?;
+    let run = async |no_proxy: &str| {
+        let mut command = Command::new(files.scene.plugin("kubectl-distributary")?);
+        command.args(["routes", "orders"]).env("KUBECONFIG", &kubeconfig);
+        command.env("HTTPS_PROXY", "http://user:canary-7f3a@127.0.0.1:1");
+        ended(command.env("NO_PROXY", no_proxy)).await
+    };
+    let direct = run("example.com,198.18.0.0/15").await?;
+    ensure!(direct.code == 0 && direct.err.is_empty(), "{direct:?}");
+    let refused = run("example.com").await?;
+    ensure!(
+        refused.code == 1
+            && refused
+                .err
+                .starts_with("error: the way to the API server is by a proxy")
+            && !refused.err.contains("canary-7f3a"),
+        "{refused:?}"
+    );
     Ok(())
 }
 
