@@ -396,6 +396,27 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
         "{status:?}"
     );
+    deleted(&scene).await?;
+    for (caller, child, _) in &mut watches {
+        let said = child.stderr.take().context("what it says")?;
+        let mut said = BufReader::new(said).lines();
+        let deleted = async {
+            while let Some(line) = said.next_line().await? {
+                if line.contains("\"orders\" deleted from namespace") {
+                    return anyhow::Ok(());
+                }
+            }
+            anyhow::bail!("it has ended")
+        };
+        wait::within("the deletion to be said", SOON, deleted)
+            .await
+            .with_context(|| format!("{caller:?}"))?;
+    }
+    Ok(())
+}
+
+/// A status that is followed ends with its policy.
+async fn deleted(scene: &Scene) -> Result<()> {
     let mut watched = scene
         .command(Caller::Reader, &["status", "orders", "--watch"])
         .await?;
@@ -415,20 +436,5 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
                 .starts_with("Error from server (NotFound): replicasetpolicies.distributary.dev \"orders\" "),
         "{said}"
     );
-    for (caller, child, _) in &mut watches {
-        let said = child.stderr.take().context("what it says")?;
-        let mut said = BufReader::new(said).lines();
-        let deleted = async {
-            while let Some(line) = said.next_line().await? {
-                if line.contains("\"orders\" deleted from namespace") {
-                    return anyhow::Ok(());
-                }
-            }
-            anyhow::bail!("it has ended")
-        };
-        wait::within("the deletion to be said", SOON, deleted)
-            .await
-            .with_context(|| format!("{caller:?}"))?;
-    }
     Ok(())
 }
