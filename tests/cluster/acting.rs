@@ -352,6 +352,12 @@ async fn blind(plane: Arc<ControlPlane>) -> Result<()> {
             .fails(&format!("kubectl distributary {command}"), 1, words)
             .await?;
     }
+    // Nor may they read routing.json, and the status is explained all the same.
+    let (code, out, err) = reader.run("kubectl distributary explain orders").await?;
+    ensure!(
+        code == 0 && out.contains("replica-1") && err.starts_with("warning: cannot read the ConfigMap "),
+        "{code} {out}{err}"
+    );
     Ok(())
 }
 
