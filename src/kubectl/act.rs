@@ -88,6 +88,10 @@ pub async fn carry_out(
         secrets: None,
     };
     let caller = || AsCaller::over(cluster.client.clone());
+    // Who cannot be reached is told here, with the reason: of a change that is not answered nobody knows what becomes.
+    if asked::is_key(&key) {
+        cluster.policy(name).await?;
+    }
     let mut done = change::carry_out(caller(), &key, edit, terms(true)).await?;
     let difference = difference::object(&done.before, &done.policy)?;
     if difference.is_empty() && done.secret.is_none() {

@@ -40,20 +40,20 @@ impl From<CallError> for Error {
 
 impl From<cli::Error> for Error {
     fn from(error: cli::Error) -> Self {
-        let status = match &error {
-            cli::Error::Failed { source, .. } => source
-                .downcast_ref::<CallError>()
-                .and_then(CallError::status)
-                .cloned(),
-            cli::Error::Missing(PolicyKey { name, .. }) => {
-                let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
-                Some(Status::failure(&message, "NotFound").with_code(404))
-            }
+        let call = match &error {
+            cli::Error::Failed { source, .. } => source.downcast_ref::<CallError>(),
             _ => None,
         };
-        match status {
-            Some(status) => Self::refused(status.boxed()),
-            None => Self::Cli(error),
+        match (call, &error) {
+            (Some(CallError::Refused(status)), _) => Self::refused(status.clone()),
+            // What was read is not understood.
+            (Some(CallError::Request(kube::Error::SerdeError(_))), _) => Self::Cli(error),
+            (Some(unanswered), _) => Self::Unreachable(telemetry::chain(unanswered)),
+            (None, cli::Error::Missing(PolicyKey { name, .. })) => {
+                let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
+                Self::refused(Status::failure(&message, "NotFound").with_code(404).boxed())
+            }
+            (None, _) => Self::Cli(error),
         }
     }
 }
@@ -191,6 +191,14 @@ mod tests {
         assert_eq!(
             status(502, "Failed to parse error data", "bad gateway").text(),
             "Error from server (InternalError): bad gateway"
+        );
+        let late = cli::Error::Failed {
+            what: "cannot read the ReplicaSetPolicy shop/orders".to_owned(),
+            source: CallError::Deadline(std::time::Duration::from_secs(10)).into(),
+        };
+        assert_eq!(
+            Error::from(late).text(),
+            "Unable to connect to the server: no answer within 10s"
         );
         let later = serde_json::from_str::<bool>("7").unwrap_err();
         let later = Error::from(CallError::Request(kube::Error::SerdeError(later)));

@@ -39,6 +39,7 @@ pub async fn taken(plane: Arc<ControlPlane>) -> Result<()> {
     certificates(&files).await?;
     plugins(&files).await?;
     several(&files).await?;
+    unreachable(&files).await?;
     proxies(&files).await
 }
 
@@ -149,6 +150,29 @@ async fn plugins(files: &Files) -> Result<()> {
         "{refused:?}"
     );
     ensure!(!refused.err.contains("canary-7f3a"), "{refused:?}");
+    Ok(())
+}
+
+/// Nobody listens there.
+async fn unreachable(files: &Files) -> Result<()> {
+    let mut content = files.of_reader.clone();
+    content["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
+    let kubeconfig = files.write("unreachable", &content)?;
+    for arguments in [
+        &["health"][..],
+        &["status", "orders"],
+        &["explain", "orders"],
+        &["force-check", "orders"],
+        &["drain", "orders", "replica-1"],
+    ] {
+        let ended = files.run(&kubeconfig, arguments).await?;
+        ensure!(
+            ended.code == 1
+                && ended.err.starts_with("Unable to connect to the server: ")
+                && ended.err.lines().count() == 1,
+            "{arguments:?}: {ended:?}"
+        );
+    }
     Ok(())
 }
 
