@@ -72,6 +72,15 @@ impl Error {
         }
     }
 
+    /// Whether the same may succeed a little later.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Server(status) => status.code == 429 || status.code >= 500,
+            Self::Unreachable(_) => true,
+            Self::Said(_) | Self::Cli(_) | Self::Unread => false,
+        }
+    }
+
     /// The line, or lines, on standard error.
     pub fn text(&self) -> String {
         match self {
@@ -191,6 +200,9 @@ mod tests {
         assert_eq!(
             status(502, "Failed to parse error data", "bad gateway").text(),
             "Error from server (InternalError): bad gateway"
+        );
+        assert!(
+            status(503, "ServiceUnavailable", "etcd").passes() && !status(404, "NotFound", missing).passes()
         );
         let late = cli::Error::Failed {
             what: "cannot read the ReplicaSetPolicy shop/orders".to_owned(),

@@ -9,13 +9,16 @@ use super::view::View;
 use crate::cli::ExitStatus;
 use crate::clock::Clock;
 use crate::http_api::answers::PolicyAnswer;
-use crate::kubectl::cluster::Cluster;
+use crate::kubectl::cluster::{Cluster, Policy};
 use crate::kubectl::error::Error;
 use crate::kubectl::live::Live;
 use crate::kubectl::{output, watching};
 
 /// Figures alone are no change that the stream tells: on a terminal they are asked for.
 const FIGURES: Duration = Duration::from_secs(2);
+/// How often, and after which time, the API server is asked once more.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
@@ -29,9 +32,23 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus,
     let open = async |live: &Live| live.events(namespace, name).await;
     let idle = async || figures(cluster, arguments).await;
     // The object has the times, and its conditions.
-    let take = async |told: PolicyAnswer| screen.show(View::new(&cluster.policy(name).await?, Some(&told)));
+    let take = async |told: PolicyAnswer| screen.show(View::new(&read(cluster, name).await?, Some(&told)));
     arguments.live.follow(cluster, open, idle, take).await?;
     by_watch(cluster, &mut screen).await
+}
+
+/// The policy as it is now. Who follows it outlives an API server that starts again.
+async fn read(cluster: &Cluster, name: &str) -> Result<Policy, Error> {
+    let mut left = TRIES;
+    loop {
+        match cluster.policy(name).await {
+            Err(why) if why.passes() && left > 0 => {
+                left -= 1;
+                Clock::sleep(PAUSE).await;
+            }
+            read => return read,
+        }
+    }
 }
 
 /// The policy with its figures of now; never, where nobody would see them.
@@ -74,7 +91,7 @@ impl Screen<'_> {
 async fn by_watch(cluster: &Cluster, screen: &mut Screen<'_>) -> Result<ExitStatus, Error> {
     let name = &screen.arguments.name;
     // Says that there is none, or that it may not be read.
-    screen.show(View::new(&cluster.policy(name).await?, None))?;
+    screen.show(View::new(&read(cluster, name).await?, None))?;
     let mut changes = Box::pin(watching::policy(cluster.policies(), name));
     while let Some(object) = changes.next().await {
         screen.show(View::new(&object?, None))?;
