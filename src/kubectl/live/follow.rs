@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::stream::{Stopped, Told};
 use super::{Events, Live, LiveArguments};
 use crate::clock::Clock;
+use crate::http_api::problem::Problem;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 
@@ -78,9 +79,10 @@ impl LiveArguments {
                 Ok(None) => Error::said("the operator has ended the stream"),
                 Err(Stopped::Broken(why)) => why,
                 Err(Stopped::Ended(problem)) if problem.code == 404 => return Err(Ended::Gone),
-                Err(Stopped::Ended(problem)) => {
+                Err(Stopped::Ended(problem)) if is_final(&problem) => {
                     return Err(Ended::Unanswered(Error::said(problem.message)));
                 }
+                Err(Stopped::Ended(problem)) => Error::said(problem.message),
             };
             if broken == BREAKS {
                 return Err(Ended::Unanswered(why));
@@ -90,6 +92,11 @@ impl LiveArguments {
             events = again(TRIES, ask).await.map_err(Ended::Unanswered)?;
         }
     }
+}
+
+/// Whether to ask again changes nothing; as the page of the dashboard has it.
+const fn is_final(problem: &Problem) -> bool {
+    matches!(problem.code, 400 | 401 | 403)
 }
 
 /// Asks for a stream anew after the last one broke, so often at most.
@@ -113,6 +120,19 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_not_asked_for_again() {
+        let of = |code: u16| Problem {
+            code,
+            reason: String::new(),
+            message: String::new(),
+        };
+        assert_eq!(
+            [401, 403, 429, 503, 504].map(|code| is_final(&of(code))),
+            [true, true, false, false, false]
+        );
+    }
 
     /// The leader is gone, and the next one leads after some tries.
     #[tokio::test(start_paused = true)]
