@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use harness::{ControlPlane, wait};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use super::scene::{Caller, Scene};
@@ -84,5 +84,30 @@ pub async fn shown(plane: Arc<ControlPlane>) -> Result<()> {
     // To a file there are none.
     let plain = scene.run(Caller::Reader, &["status", "orders"]).await?;
     ensure!(!plain.out.contains('\u{1b}'), "{plain:?}");
+    asked(&scene).await
+}
+
+/// Whoever sits there writes one line, and is spared what is no text.
+async fn asked(scene: &Scene) -> Result<()> {
+    let add = ["add", "orders", "replica-9", "-", "--disabled", "--dry-run"];
+    let mut child = on_terminal(&scene.command(Caller::Editor, &add).await?).spawn()?;
+    let mut input = child.stdin.take().context("an input")?;
+    input.write_all(b"postgresql://10.0.0.9:5432/app\n").await?;
+    let ended = wait::within("the command to end", SOON, child.wait_with_output()).await?;
+    drop(input);
+    let text = String::from_utf8_lossy(&ended.stdout);
+    ensure!(
+        ended.status.success() && text.contains("replica-9 added (server dry run)"),
+        "{text:?}"
+    );
+    let report = scene
+        .command(Caller::Reader, &["report", "orders", "--to", "-"])
+        .await?;
+    let ended = wait::within("the command to end", SOON, on_terminal(&report).output()).await?;
+    let text = String::from_utf8_lossy(&ended.stdout);
+    ensure!(
+        ended.status.code() == Some(1) && text.contains("error: standard output is a terminal"),
+        "{text:?}"
+    );
     Ok(())
 }
