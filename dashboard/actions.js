@@ -12,6 +12,8 @@ export function actions(session, page, key) {
   const add = h("button", { type: "button", hidden: true, on: { click: () => open(additionForm()) } }, "Add a replica");
   const shown = new Set();
   let may = false;
+  let isAnswered = false;
+  let isAsking = false;
 
   const send = (change) => session.post(path, change);
 
@@ -26,13 +28,18 @@ export function actions(session, page, key) {
 
   /** Asks what the caller may do, without doing it. */
   async function ask() {
+    if (isAsking) return;
+    isAsking = true;
     try {
       const rights = await session.get(`${policyPath(key)}/rights`);
       may = rights.change;
+      isAnswered = true;
       say(why, may ? "" : `You may look, and change nothing: ${rights.message}.`);
     } catch {
       // The policy itself cannot be read then either, and the page says why.
       return;
+    } finally {
+      isAsking = false;
     }
     why.hidden = may;
     check.hidden = !may;
@@ -94,7 +101,12 @@ export function actions(session, page, key) {
     };
     return buttons;
   }
-  return { check, dialog, of, ask, tools: h("div", { class: "tools" }, add, why) };
+  return {
+    check, dialog, of, ask,
+    /** Asks until there was an answer. */
+    askAgain: () => { if (!isAnswered) ask(); },
+    tools: h("div", { class: "tools" }, add, why),
+  };
 }
 
 const field = (id, label, attributes, help) => h("div", { class: "field" },

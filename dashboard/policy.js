@@ -50,6 +50,7 @@ export function policy(root, session, page, key) {
       const policy = await session.get(path);
       show(shown && (wasLive || isLive) ? withFigures(shown, policy) : policy);
       parts.fail(null);
+      parts.askAgain();
     } catch (problem) {
       if (!(problem instanceof Problem)) reportError(problem);
       else if (!isClosed && !isLive) failed(problem);
@@ -165,6 +166,7 @@ function build(root, session, page, key) {
       for (const node of [status, told, facts]) say(node, "");
     },
     resume() { drawn.resume(); acts.ask(); },
+    askAgain: acts.askAgain,
     pause() { drawn.pause(); },
     close() { drawn.pause(); figures.close(); },
   };

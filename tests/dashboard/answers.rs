@@ -64,9 +64,13 @@ async fn order() -> Result<()> {
         "{text}"
     );
 
+    stub.shared.is_busy.store(true, Ordering::SeqCst);
     page.value("location.hash = '#/shop/orders'").await?;
     page.shows("Primary in Frankfurt").await?;
     live(&page).await?;
+    // What they may do is asked for until there is an answer.
+    page.shows("Add a replica").await?;
+    ensure!(!stub.shared.is_busy.load(Ordering::SeqCst), "nobody has asked");
     let mut changed = made_up::policy("orders", Duration::ZERO);
     changed["answeredBy"] = json!("distributary-other");
     changed["endpoints"][2]["reason"] = json!("Lagging");
