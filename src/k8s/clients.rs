@@ -78,14 +78,6 @@ impl Clients {
         })
     }
 
-    /// The client of a command, which has no watch to keep and no writer to follow: that of the requests alone.
-    ///
-    /// # Errors
-    /// Its certificates or its proxy cannot be used, or a credential plugin gives no login.
-    pub fn of_command(config: &Config) -> Result<Client, Error> {
-        client(config, &Purpose::Requests).map_err(|error| Error::Client(Box::new(error)))
-    }
-
     /// The same connections, with requests that write behind this fence.
     pub(super) fn fenced(&self, fence: &Fence) -> Self {
         Self {
@@ -94,6 +86,14 @@ impl Clients {
             watches: self.watches.clone(),
             callers: self.callers.clone(),
         }
+    }
+
+    /// The client of a command, which has no watch to keep and no writer to follow: that of the requests alone.
+    ///
+    /// # Errors
+    /// Its certificates or its proxy cannot be used, or a credential plugin gives no login.
+    pub fn of_command(config: &Config) -> Result<Client, Error> {
+        client(config, &Purpose::Requests).map_err(|error| Error::Client(Box::new(error)))
     }
 }
 
