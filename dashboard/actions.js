@@ -80,9 +80,10 @@ export function actions(session, page, key) {
   function of(id) {
     const weight = h("button", { type: "button", on: { click: () => open(weightForm(server)) } }, "Weight");
     const drain = h("button", { type: "button", on: { click: () => open(drainForm(server)) } }, "Drain");
-    const turn = h("button", { type: "button", on: { click: () => open(turnForm(server)) } });
+    const disable = h("button", { type: "button", on: { click: () => open(turnForm(server, false)) } }, "Disable");
+    const enable = h("button", { type: "button", on: { click: () => open(turnForm(server, true)) } }, "Enable");
     const remove = h("button", { type: "button", class: "danger", on: { click: () => open(removalForm(server)) } }, "Remove");
-    const node = h("div", { class: "buttons", role: "group" }, weight, drain, turn, remove);
+    const node = h("div", { class: "buttons", role: "group" }, weight, drain, disable, enable, remove);
     let server = { id };
     const buttons = {
       node,
@@ -91,7 +92,9 @@ export function actions(session, page, key) {
         const name = server.name ?? server.id;
         mark(node, "aria-label", `Change ${name}`);
         drain.hidden = server.state !== "Active";
-        say(turn, server.state === "Active" ? "Disable" : "Enable");
+        // One that drains may go either way.
+        disable.hidden = server.state === "Disabled";
+        enable.hidden = server.state === "Active";
       },
       show(next) {
         server = next;
@@ -134,8 +137,7 @@ function drainForm({ id }) {
   };
 }
 
-function turnForm({ id, state }) {
-  const enabled = state !== "Active";
+function turnForm({ id }, enabled) {
   return {
     title: enabled ? `Enable ${id}` : `Disable ${id}`,
     text: enabled
