@@ -83,7 +83,9 @@ lint: ## Check format and lints
 	cargo clippy --package distributary --test compat -- -D warnings
 
 # Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
-IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
+IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check && $(PLUGIN_TEST)'
+# The plugin of this processor is the program of the image by another name: it is packed, and not compiled again.
+PLUGIN_TEST = $(MAKE) --no-print-directory plugin-check PLATFORMS=linux/$(OURS) PLUGIN="$(CARGO_TARGET_DIR)/plugin/test"
 
 # What waits runs beside what works: the stops of control plane and operator from the beginning on, and the tests of the client beside
 # all that is neither `cluster` nor `client`, which lets everybody else go first. The output of what ran beside comes later.
@@ -250,7 +252,7 @@ plugin: setup ## Build the plugin of kubectl: archives and a krew manifest in ta
 	[ -d "$$(rustc --print target-libdir --target $(TRIPLE))" ] || rustup target add $(TRIPLE)
 	$(PROGRAM)
 
-plugin-check: plugin ## Check the plugin's manifest and install it with krew's own tools
+plugin-check: plugin ## Check the plugin's manifest and install it with krew's own tools (PLATFORMS); `make test` does it for ours
 	tests/plugin/check '$(PLUGIN)'
 
 # A benchmark and the operator that it measures, both as they are released.
@@ -268,7 +270,7 @@ bench-calm: setup controlplane ## Look for false alarms on a busy machine, 10 mi
 	$(BENCH) --bin calm
 	$(RUN)/calm
 
-bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES)
+bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES, RUNS)
 	$(BENCH) --bin scale
 	$(RUN)/scale
 

@@ -12,6 +12,8 @@ export function actions(session, page, key) {
   const add = h("button", { type: "button", hidden: true, on: { click: () => open(additionForm()) } }, "Add a replica");
   const shown = new Set();
   let may = false;
+  let isAnswered = false;
+  let isAsking = false;
 
   const send = (change) => session.post(path, change);
 
@@ -26,13 +28,18 @@ export function actions(session, page, key) {
 
   /** Asks what the caller may do, without doing it. */
   async function ask() {
+    if (isAsking) return;
+    isAsking = true;
     try {
       const rights = await session.get(`${policyPath(key)}/rights`);
       may = rights.change;
+      isAnswered = true;
       say(why, may ? "" : `You may look, and change nothing: ${rights.message}.`);
     } catch {
       // The policy itself cannot be read then either, and the page says why.
       return;
+    } finally {
+      isAsking = false;
     }
     why.hidden = may;
     check.hidden = !may;
@@ -73,9 +80,10 @@ export function actions(session, page, key) {
   function of(id) {
     const weight = h("button", { type: "button", on: { click: () => open(weightForm(server)) } }, "Weight");
     const drain = h("button", { type: "button", on: { click: () => open(drainForm(server)) } }, "Drain");
-    const turn = h("button", { type: "button", on: { click: () => open(turnForm(server)) } });
+    const disable = h("button", { type: "button", on: { click: () => open(turnForm(server, false)) } }, "Disable");
+    const enable = h("button", { type: "button", on: { click: () => open(turnForm(server, true)) } }, "Enable");
     const remove = h("button", { type: "button", class: "danger", on: { click: () => open(removalForm(server)) } }, "Remove");
-    const node = h("div", { class: "buttons", role: "group" }, weight, drain, turn, remove);
+    const node = h("div", { class: "buttons", role: "group" }, weight, drain, disable, enable, remove);
     let server = { id };
     const buttons = {
       node,
@@ -84,7 +92,9 @@ export function actions(session, page, key) {
         const name = server.name ?? server.id;
         mark(node, "aria-label", `Change ${name}`);
         drain.hidden = server.state !== "Active";
-        say(turn, server.state === "Active" ? "Disable" : "Enable");
+        // One that drains may go either way.
+        disable.hidden = server.state === "Disabled";
+        enable.hidden = server.state === "Active";
       },
       show(next) {
         server = next;
@@ -94,7 +104,12 @@ export function actions(session, page, key) {
     };
     return buttons;
   }
-  return { check, dialog, of, ask, tools: h("div", { class: "tools" }, add, why) };
+  return {
+    check, dialog, of, ask,
+    /** Asks until there was an answer. */
+    askAgain: () => { if (!isAnswered) ask(); },
+    tools: h("div", { class: "tools" }, add, why),
+  };
 }
 
 const field = (id, label, attributes, help) => h("div", { class: "field" },
@@ -122,8 +137,7 @@ function drainForm({ id }) {
   };
 }
 
-function turnForm({ id, state }) {
-  const enabled = state !== "Active";
+function turnForm({ id }, enabled) {
   return {
     title: enabled ? `Enable ${id}` : `Disable ${id}`,
     text: enabled

@@ -9,6 +9,7 @@ import { fleet } from "./fleet.js";
 import { policy } from "./policy.js";
 import { Session } from "./session.js";
 import { signIn } from "./sign_in.js";
+import { zoned } from "./words.js";
 
 const main = document.getElementById("main");
 const link = document.getElementById("link");
@@ -47,14 +48,16 @@ const page = {
   /** How the view hears of changes: Live, Polled, Waiting or Ended. */
   state(word, problem) {
     const text = { Live: "Live", Polled: "Every few seconds", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
-    say(link, text);
+    // Why an answer was refused helps; that there is none is no more than the word says.
+    const why = word === "Waiting" && problem?.code ? `: ${problem.message}` : "";
+    say(link, text + why);
     mark(link, "data-state", word || null);
     mark(link, "title", problem?.message ?? null);
   },
   /** Which Pod of the operator answered. */
   origin({ answeredBy, leader, observedAt }) {
     const role = leader === null ? "" : leader === answeredBy ? " (the leader)" : ` (the leader is ${leader})`;
-    say(told, `Answered by ${answeredBy}${role} at ${new Date(observedAt).toLocaleTimeString("en-GB")}.`);
+    say(told, `Answered by ${answeredBy}${role} at ${zoned(observedAt)}.`);
   },
   /** Tells a person what became of an act. */
   say(text, notes = []) {

@@ -39,6 +39,16 @@ export function mark(node, name, value) {
 }
 
 /**
+ * Gives a node these children, where they are others than it has: what is selected stays, and nothing is said aloud again. The children
+ * have no listeners.
+ */
+export function renew(node, children) {
+  const is = node.childNodes;
+  const isSame = is.length === children.length && children.every((child, place) => child.isEqualNode(is[place]));
+  if (!isSame) node.replaceChildren(...children);
+}
+
+/**
  * The children of a container, one for each item, in order. A child stays as long as its key is there, so that focus and
  * scroll position stay. `make` gives a child with a method `show(item)`; a key comes once.
  */

@@ -13,7 +13,9 @@ export function endpoints(acts) {
     node: list,
     show(policy) {
       const first = policy.endpoints[0]?.id;
-      rows.show(policy.endpoints.map((server) => ({ ...server, isWriter: server.id === policy.writePrimary, isDeclaredPrimary: server.id === first })));
+      // By the clock of the operator, as that of this machine may be another.
+      const now = Date.parse(policy.observedAt);
+      rows.show(policy.endpoints.map((server) => ({ ...server, now, isWriter: server.id === policy.writePrimary, isDeclaredPrimary: server.id === first })));
     },
   };
 }
@@ -55,7 +57,7 @@ function card(server, acts) {
     say(figures.Sessions, server.serverMaxConnections === null ? count(server.connections) : `${count(server.connections)} of ${count(server.serverMaxConnections)}`);
     say(figures.Response, span(server.responseTimeMilliseconds));
     say(figures.Weight, count(server.weight));
-    say(figures.Since, since(server.since));
+    say(figures.Since, since(server.since, server.now));
     mark(figures.Since, "title", server.since ?? null);
     buttons.show(server);
   } };
@@ -87,6 +89,6 @@ function placeOf(server) {
 /** Who may follow the write primary, and why not. */
 function takeOver(server) {
   if (server.isWriter || server.role === "Unknown" || server.healthy === null) return "";
-  if (server.cannotTakeOver) return `May not take over the writes: ${server.cannotTakeOverMeans}.`;
+  if (server.cannotTakeOver) return `May not take over the writes: ${server.cannotTakeOverMeans ?? spaced(server.cannotTakeOver)}.`;
   return server.role === "Standby" ? "May take over the writes, once it is promoted." : "May take over the writes.";
 }

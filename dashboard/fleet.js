@@ -1,6 +1,7 @@
 // The policies: what is known of each, and where it comes from. fleet_table.js shows them.
 
 import { ALL, build, show } from "./fleet_table.js";
+import { Problem } from "./session.js";
 import { follow } from "./stream.js";
 
 /** Figures are no change that the stream tells: they are asked for. */
@@ -22,9 +23,19 @@ const lost = (item) => (item.totalReplicas ?? 0) - (item.healthyReplicas ?? item
 const figuresOf = ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections }) =>
   ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections });
 
+/** What whoever is signed in wanted to see last, by namespace: for when they come back. */
+const kept = new WeakMap();
+
+function wantedOf(session, namespace) {
+  if (!kept.has(session)) kept.set(session, new Map());
+  const all = kept.get(session);
+  if (!all.has(namespace)) all.set(namespace, { typed: "", state: ALL, region: ALL, first: 0 });
+  return all.get(namespace);
+}
+
 export function fleet(root, session, page, { namespace }) {
   const policies = new Map();
-  const wanted = { text: "", state: ALL, region: ALL, first: 0 };
+  const wanted = wantedOf(session, namespace);
   const parts = build(root, wanted, namespace, () => draw());
   const scope = namespace ? `namespace=${encodeURIComponent(namespace)}` : "";
   let stream = null;
@@ -81,7 +92,8 @@ export function fleet(root, session, page, { namespace }) {
       if (wasLive || isLive) measured(all);
       else told("snapshot", { items: all });
     } catch (problem) {
-      if (!isClosed) failed(problem);
+      if (!(problem instanceof Problem)) reportError(problem);
+      else if (!isClosed) failed(problem);
     } finally {
       isAsking = false;
     }

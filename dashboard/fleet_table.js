@@ -29,7 +29,8 @@ export function build(root, wanted, namespace, changed) {
   const regions = h("div", { class: "chips", role: "group", "aria-label": "Region" });
   const filter = h("input", {
     type: "search", id: "filter", placeholder: "Name, namespace or reason", autocomplete: "off", spellcheck: "false",
-    on: { input: () => again(() => { wanted.text = filter.value.trim().toLowerCase(); }) },
+    value: wanted.typed,
+    on: { input: () => again(() => { wanted.typed = filter.value; }) },
   });
   const body = h("tbody");
   const head = ["State", "Policy", "Writes", "Replicas", "Lag", "Response", "Sessions", "Reads on replicas"];
@@ -144,10 +145,11 @@ function row() {
 
 /** Shows those of the policies that are wanted. */
 export function show(parts, wanted, all) {
+  const text = wanted.typed.trim().toLowerCase();
   const has = (item, but) =>
     (but === "state" || wanted.state === ALL || STATES[item.rank].id === wanted.state) &&
     (but === "region" || wanted.region === ALL || (item.regions ?? []).includes(wanted.region)) &&
-    (wanted.text === "" || textOf(item).includes(wanted.text));
+    (text === "" || textOf(item).includes(text));
   const shown = all.filter((item) => has(item)).sort(compare);
   const last = Math.max(0, Math.ceil(shown.length / PAGE) - 1) * PAGE;
   wanted.first = Math.max(0, Math.min(wanted.first, last));

@@ -1,11 +1,11 @@
 // One policy: how it is, why, and what to do.
 
 import { actions } from "./actions.js";
-import { h, mark, say } from "./dom.js";
+import { h, mark, renew, say } from "./dom.js";
 import { endpoints } from "./endpoints.js";
 import { picture } from "./picture.js";
 import { plots } from "./plots.js";
-import { policyPath } from "./session.js";
+import { policyPath, Problem } from "./session.js";
 import { follow } from "./stream.js";
 import { timeline } from "./timeline.js";
 import { count, lag, moment, nameOf, percent, span, spaced, UNKNOWN } from "./words.js";
@@ -50,8 +50,10 @@ export function policy(root, session, page, key) {
       const policy = await session.get(path);
       show(shown && (wasLive || isLive) ? withFigures(shown, policy) : policy);
       parts.fail(null);
+      parts.askAgain();
     } catch (problem) {
-      if (!isClosed && !isLive) failed(problem);
+      if (!(problem instanceof Problem)) reportError(problem);
+      else if (!isClosed && !isLive) failed(problem);
     } finally {
       isAsking = false;
     }
@@ -143,13 +145,13 @@ function build(root, session, page, key) {
       say(status, state.word);
       say(told, conditionOf("Ready")?.message ?? "The operator has not judged this policy yet.");
       say(facts, factsOf(policy));
-      notices.replaceChildren(...noticesOf(conditionOf), ...withoutFigures(policy));
-      tiles.replaceChildren(...tilesOf(policy));
+      renew(notices, [...noticesOf(conditionOf), ...withoutFigures(policy)]);
+      renew(tiles, tilesOf(policy));
       drawn.show(policy);
       servers.show(policy);
       figures.show(policy);
       moves.show(policy);
-      conditions.replaceChildren(...policy.conditions.map(conditionRow));
+      renew(conditions, policy.conditions.map(conditionRow));
     },
     fail(problem) {
       // The same once more is no alert.
@@ -164,6 +166,7 @@ function build(root, session, page, key) {
       for (const node of [status, told, facts]) say(node, "");
     },
     resume() { drawn.resume(); acts.ask(); },
+    askAgain: acts.askAgain,
     pause() { drawn.pause(); },
     close() { drawn.pause(); figures.close(); },
   };
@@ -217,13 +220,13 @@ const withoutFigures = ({ withoutFigures }) =>
 
 function tilesOf({ writePrimary, endpoints, statistics }) {
   const primary = endpoints.find((server) => server.id === writePrimary);
-  const replicas = endpoints.slice(1);
+  const replicas = replicasOf(primary ?? endpoints[0], endpoints);
   const judged = replicas.every((server) => server.healthy !== null);
   const worst = replicas.filter((server) => server.lagMilliseconds !== null).sort((a, b) => b.lagMilliseconds - a.lagMilliseconds)[0];
   const tile = (name, value, more) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value, more ? h("small", {}, more) : null));
   return [
     tile("Writes go to", primary ? nameOf(primary) : writePrimary ?? "nobody"),
-    tile("Replicas that are well", `${judged ? replicas.filter((server) => server.healthy).length : UNKNOWN}/${replicas.length}`),
+    tile("Replicas that are well", `${judged ? replicas.filter(isHealthyReplica).length : UNKNOWN}/${replicas.length}`),
     tile("Worst lag", worst ? lag(worst) : UNKNOWN, worst ? nameOf(worst) : null),
     tile("Sessions", count(statistics.connections)),
     tile("Transactions on replicas", percent(statistics.replicaUsagePercentage), "of the last minute"),
@@ -231,9 +234,14 @@ function tilesOf({ writePrimary, endpoints, statistics }) {
   ];
 }
 
+/** As the status counts them: after a failover the declared primary is one, and a server that is declared twice counts once. */
+const replicasOf = (writer, endpoints) => endpoints.filter((server) => server !== writer && server.reason !== "SameServer");
+const isHealthyReplica = ({ healthy, role, reason }) =>
+  healthy && role === "Standby" && reason !== "WeightZero" && reason !== "ConfigurationHeld";
+
 function conditionRow(condition) {
   const cell = (label, text) => h("td", { "data-label": label }, text);
   return h("tr", { "data-state": isBad(condition) ? "warn" : null }, h("th", { scope: "row" }, condition.type),
     cell("Status", condition.status), cell("Reason", condition.reason), cell("Message", condition.message),
-    cell("Since", moment(condition.lastTransitionTime)));
+    cell("Since", h("time", { datetime: condition.lastTransitionTime, title: condition.lastTransitionTime }, moment(condition.lastTransitionTime))));
 }

@@ -31,7 +31,7 @@ export function follow(session, path, { told, state }) {
         if (event.name === "end") throw new Problem(event.data.code, event.data.reason, event.data.message);
         pause = FIRST_PAUSE;
         state("Live", null);
-        told(event.name, event.data);
+        hand(told, event);
       }
     } catch (error) {
       return error instanceof Problem ? error : Problem.unreachable();
@@ -57,6 +57,15 @@ export function follow(session, path, { told, state }) {
   };
   run();
   return { close: () => ends.abort() };
+}
+
+/** What cannot be shown is a fault of the page, and no end of the stream. */
+function hand(told, { name, data }) {
+  try {
+    told(name, data);
+  } catch (error) {
+    reportError(error);
+  }
 }
 
 function rest(milliseconds, signal) {

@@ -1,7 +1,7 @@
 // What happened: moves of routes, which the operator remembers, the newest change of each server, and those that were seen while the
 // page was open.
 
-import { Children, h, say } from "./dom.js";
+import { Children, h, mark, say } from "./dom.js";
 import { list, moment, nameOf, spaced } from "./words.js";
 
 const MOST = 100;
@@ -49,6 +49,8 @@ function row() {
   return { node, show(item) {
     node.dataset.state = item.state;
     time.dateTime = item.at;
+    // As logs and Events have it.
+    mark(time, "title", item.at);
     say(time, moment(item.at));
     say(what, item.what);
     say(why, item.why ?? "");

@@ -3,6 +3,7 @@
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const TENTH = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const ZONED = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const DATE = new Intl.DateTimeFormat("en-GB", {
   day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
@@ -47,8 +48,11 @@ export function moment(text) {
   return (isToday ? TIME : DATE).format(at);
 }
 
-/** For how long something has been so. */
-export const since = (text) => (known(text) ? span(Math.max(1, Date.now() - Date.parse(text))) : UNKNOWN);
+/** A time of today with the zone that all times of the page are in. */
+export const zoned = (text) => ZONED.format(new Date(text));
+
+/** For how long something has been so at a moment, in milliseconds. */
+export const since = (text, now) => (known(text) ? span(Math.max(1, now - Date.parse(text))) : UNKNOWN);
 
 /** Items as a sentence has them. */
 export function list(items, none = "nobody") {

@@ -7,6 +7,9 @@ use super::refusal::Refusal;
 /// A request for checks.
 const REQUESTED: &str = "distributary.dev/check-requested-at";
 
+/// Endpoints that are told where one is not there, at most.
+const TOLD: usize = 10;
+
 /// The fields of an endpoint that say where its server is.
 const ADDRESS: [&str; 4] = ["host", "port", "serviceRef", "urlSecretRef"];
 
@@ -228,8 +231,10 @@ impl Update {
                 }
                 "/spec/primary".to_owned()
             }
-            Whose::Endpoint(id) => place(policy, id)
-                .map_err(|_| Refusal::new(404, "NotFound", format!("the policy has no endpoint {id}")))?,
+            Whose::Endpoint(id) => place(policy, id).map_err(|_| {
+                let all = [primary(policy)].into_iter().chain(ids(policy));
+                Refusal::new(404, "NotFound", none("endpoint", id, all))
+            })?,
             Whose::Replica(id) => place(policy, id)?,
         };
         let mut fields = self.fields.clone();
@@ -291,8 +296,23 @@ fn primary(policy: &Value) -> &str {
 /// The path of a replica.
 fn place(policy: &Value, id: &str) -> Result<String, Refusal> {
     let at = replicas(policy).iter().position(|replica| replica["id"] == id);
-    at.map(|at| format!("/spec/replicas/{at}")).ok_or_else(|| {
-        let message = format!("the policy has no replica {id}");
-        Refusal::new(404, "NotFound", message)
-    })
+    at.map(|at| format!("/spec/replicas/{at}"))
+        .ok_or_else(|| Refusal::new(404, "NotFound", none("replica", id, ids(policy))))
+}
+
+fn ids(policy: &Value) -> impl Iterator<Item = &str> {
+    replicas(policy)
+        .iter()
+        .filter_map(|replica| replica["id"].as_str())
+}
+
+/// That there is none of this id, with those that there are.
+fn none<'a>(what: &str, id: &str, all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<_> = all.collect();
+    let told = match &all[..] {
+        [] => "none".to_owned(),
+        all if all.len() > TOLD => format!("{} and {} more", all[..TOLD].join(", "), all.len() - TOLD),
+        all => all.join(", "),
+    };
+    format!("the policy has no {what} {id}: it has {told}")
 }

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{KubeConfigOptions, KubeconfigError};
 use kube::core::DynamicObject;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::documents::{Documents, secret_keys};
-use super::{Error, policy_file};
+use super::{Error, kubeconfig, policy_file, proxy};
 use crate::k8s;
 use crate::k8s::clients::Clients;
 use crate::k8s::error::CallError;
@@ -45,35 +45,41 @@ impl Connection {
     /// # Errors
     /// There is no kubeconfig, or it has no such context.
     pub async fn config(&self) -> Result<Config, Error> {
-        let Self { kubeconfig, context } = self;
+        let Self {
+            kubeconfig: file,
+            context,
+        } = self;
+        let read = match file {
+            Some(file) => kubeconfig::of_file(file).map(Some),
+            None => kubeconfig::of_environment(),
+        };
+        let read = read.map_err(unusable)?;
+        let named = read.filter(|read| file.is_some() || context.is_some() || read.current_context.is_some());
+        let Some(read) = named else {
+            return match context {
+                Some(context) => Err(no_context(context)),
+                None => Config::incluster().map_err(|error| Error::Failed {
+                    what: "cannot find the API server: no kubeconfig with a current context and no in-cluster credentials"
+                        .to_owned(),
+                    source: error.into(),
+                }),
+            };
+        };
         let options = KubeConfigOptions {
             context: context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = match kubeconfig {
-            None if context.is_none() => {
-                let config = Config::infer().await;
-                return config.map_err(|error| Error::Failed {
-                    what: "cannot find the API server: no kubeconfig and no in-cluster credentials"
-                        .to_owned(),
-                    source: error.into(),
-                });
-            }
-            None => Config::from_kubeconfig(&options).await,
-            Some(file) => match Kubeconfig::read_from(file) {
-                Ok(read) => Config::from_custom_kubeconfig(read, &options).await,
-                Err(error) => Err(error),
-            },
-        };
-        config.map_err(|error| match (error, context) {
-            (KubeconfigError::LoadContext(_), Some(context)) => {
-                Error::Unusable(format!("context \"{context}\" does not exist"))
-            }
-            (error, _) => Error::Failed {
-                what: "cannot use the kubeconfig".to_owned(),
-                source: error.into(),
-            },
-        })
+        let names_proxy = proxy::is_named(&read, context.as_deref());
+        let config = Config::from_custom_kubeconfig(read, &options).await;
+        let mut config = config.map_err(|error| match (error, context) {
+            (KubeconfigError::LoadContext(_), Some(context)) => no_context(context),
+            (error, _) => unusable(error),
+        })?;
+        let host = config.cluster_url.host().unwrap_or_default();
+        if !names_proxy && proxy::is_passed_by(host, &no_proxy()) {
+            config.proxy_url = None;
+        }
+        Ok(config)
     }
 
     /// A client for it, and the namespace of the context.
@@ -84,13 +90,36 @@ impl Connection {
     }
 
     /// # Errors
-    /// Its certificates or its proxy cannot be used.
+    /// Its certificates or its proxy cannot be used, or its credential plugin gives no login.
     pub fn client_of(config: &Config) -> Result<Client, Error> {
-        let clients = Clients::of(config).map_err(|error| Error::Failed {
-            what: error.to_string(),
-            source: error.into(),
-        })?;
-        Ok(clients.requests)
+        if config.proxy_url.is_some() {
+            return Err(Error::Unusable(proxy::UNUSED.to_owned()));
+        }
+        Clients::of_command(config).map_err(|error| match kubeconfig::no_login(config, &error) {
+            Some(why) => Error::Unusable(why),
+            None => Error::Failed {
+                what: error.to_string(),
+                source: error.into(),
+            },
+        })
+    }
+}
+
+/// As the environment has it.
+fn no_proxy() -> String {
+    let mut named = ["NO_PROXY", "no_proxy"].into_iter();
+    let named = named.find_map(|name| std::env::var(name).ok().filter(|named| !named.is_empty()));
+    named.unwrap_or_default()
+}
+
+fn no_context(name: &str) -> Error {
+    Error::Unusable(format!("context \"{name}\" does not exist"))
+}
+
+fn unusable(error: KubeconfigError) -> Error {
+    Error::Failed {
+        what: "cannot use the kubeconfig".to_owned(),
+        source: error.into(),
     }
 }
 
@@ -123,9 +152,15 @@ pub fn path_part(what: &str, name: &str) -> Result<(), Error> {
 /// The policy as it is in the cluster; `None`: there is none of this name.
 pub async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Option<ReplicaSetPolicy>, Error> {
     let policies: Api<ReplicaSetPolicy> = Api::namespaced(client.clone(), namespace);
-    k8s::call(policies.get_opt(name)).await.map_err(failed(format!(
-        "cannot read the ReplicaSetPolicy {namespace}/{name}"
-    )))
+    match k8s::call(policies.get(name)).await {
+        Ok(policy) => Ok(Some(policy)),
+        // Where there is no such resource, the answer has no reason of the API server.
+        Err(CallError::Refused(status)) if status.reason == "NotFound" => Ok(None),
+        Err(error) => {
+            let what = format!("cannot read the ReplicaSetPolicy {namespace}/{name}");
+            Err(failed(what)(error))
+        }
+    }
 }
 
 /// A ConfigMap; `None`: there is none of this name.
@@ -137,37 +172,43 @@ pub async fn config_map(client: &Client, namespace: &str, name: &str) -> Result<
 
 /// The objects of a policy, and those that have one of the names of `desired`.
 pub async fn objects(client: &Client, policy: &PolicyKey, desired: &[Manifest]) -> Result<Observed, Error> {
-    let PolicyKey { namespace, name } = policy;
     let mut observed = Observed::new();
     for kind in Kind::ALL.iter().copied() {
-        let api = k8s::api(client, kind, namespace);
-        let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
-        let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));
-        let listed = k8s::call(api.list(&ours)).await.map_err(failed(what()))?;
-        let mut found: Vec<_> = listed.items;
-        let names: BTreeSet<_> = found
-            .iter()
-            .filter_map(|object| object.metadata.name.clone())
-            .collect();
-        for wanted in desired
-            .iter()
-            .filter(|wanted| wanted.id.kind == kind && !names.contains(&wanted.id.name))
-        {
-            found.extend(
-                k8s::call(api.get_opt(&wanted.id.name))
-                    .await
-                    .map_err(failed(what()))?,
-            );
-        }
-        for object in found {
-            let id = ObjectId {
-                kind,
-                name: object.metadata.name.clone().unwrap_or_default(),
-            };
-            observed.insert(id, value(object, kind));
-        }
+        observed.extend(objects_of_kind(client, policy, kind, desired).await?);
     }
     Ok(observed)
+}
+
+/// Those of one kind.
+pub async fn objects_of_kind(
+    client: &Client,
+    policy: &PolicyKey,
+    kind: Kind,
+    desired: &[Manifest],
+) -> Result<Observed, Error> {
+    let PolicyKey { namespace, name } = policy;
+    let api = k8s::api(client, kind, namespace);
+    let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
+    let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));
+    let listed = k8s::call(api.list(&ours)).await.map_err(failed(what()))?;
+    let mut found: Vec<_> = listed.items;
+    let names: BTreeSet<_> = found
+        .iter()
+        .filter_map(|object| object.metadata.name.clone())
+        .collect();
+    let is_wanted = |wanted: &&Manifest| wanted.id.kind == kind && !names.contains(&wanted.id.name);
+    for wanted in desired.iter().filter(is_wanted) {
+        let there = k8s::call(api.get_opt(&wanted.id.name)).await;
+        found.extend(there.map_err(failed(what()))?);
+    }
+    let named = found.into_iter().map(|object| {
+        let id = ObjectId {
+            kind,
+            name: object.metadata.name.clone().unwrap_or_default(),
+        };
+        (id, value(object, kind))
+    });
+    Ok(named.collect())
 }
 
 /// Objects in lists do not say what they are.

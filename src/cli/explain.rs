@@ -113,7 +113,14 @@ async fn of_cluster(
     let object = cluster::policy(&client, &namespace, name).await?;
     let object = object.ok_or_else(|| Error::Missing(PolicyKey::new(&namespace, name)))?;
     let routing = match config_map_name(&object) {
-        Some(name) => cluster::config_map(&client, &namespace, name).await?,
+        // Whoever may read the policy alone is told what its status says.
+        Some(name) => match cluster::config_map(&client, &namespace, name).await {
+            Err(error) if error.is_forbidden() => {
+                warn(&chain(&error));
+                None
+            }
+            read => read?,
+        },
         None => None,
     };
     let text = routing

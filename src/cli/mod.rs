@@ -12,12 +12,14 @@ pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod import;
+mod kubeconfig;
 pub(crate) mod lease;
 mod loopback;
 pub(crate) mod output;
 pub(crate) mod plan;
 mod planned;
 mod policy_file;
+mod proxy;
 mod routes;
 mod run;
 mod terms;
@@ -31,6 +33,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::k8s::clients::{self, Clients};
+use crate::k8s::error::CallError;
 use crate::telemetry;
 use cluster::Connection;
 use distributary_core::ids::PolicyKey;
@@ -89,6 +92,15 @@ impl Error {
     /// The policy, or what belongs to it, is not valid.
     pub(crate) fn invalid(problem: impl Into<String>) -> Self {
         Self::Invalid(vec![problem.into()])
+    }
+
+    /// Whether the API server refuses it to the caller.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        let Self::Failed { source, .. } = self else {
+            return false;
+        };
+        let refused = source.downcast_ref::<CallError>();
+        refused.is_some_and(|error| error.code() == 403)
     }
 
     pub(crate) const fn code(&self) -> u8 {

@@ -67,12 +67,18 @@ pub fn yaml(document: &Value) -> Result<String, Error> {
 
 /// To standard output. Who reads it may stop reading.
 pub fn print(text: &str) -> Result<(), Error> {
+    tell(text).map(drop)
+}
+
+/// The same of a result after which others come; `false`: nobody reads them any more.
+pub fn tell(text: &str) -> Result<bool, Error> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Failed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::Failed {
             what: "cannot write the result".to_owned(),
             source: error.into(),
         }),
-        _ => Ok(()),
     }
 }
 

@@ -102,6 +102,14 @@ impl Clients {
             callers: self.callers.clone(),
         }
     }
+
+    /// The client of a command, which has no watch to keep and no writer to follow: that of the requests alone.
+    ///
+    /// # Errors
+    /// Its certificates or its proxy cannot be used, or a credential plugin gives no login.
+    pub fn of_command(config: &Config) -> Result<Client, Error> {
+        client(config, &Purpose::Requests).map_err(|error| Error::Client(Box::new(error)))
+    }
 }
 
 enum Purpose {
@@ -119,7 +127,14 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
         // kube says what it thinks of it.
         return Client::try_from(config.clone());
     }
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp())?);
+    let auth = config.auth_layer()?;
+    // kube runs a credential plugin for a token, and once more for a certificate: one that gave a token has none.
+    let mut of_tls = config.clone();
+    if auth.is_some() {
+        of_tls.auth_info.exec = None;
+        of_tls.auth_info.auth_provider = None;
+    }
+    let mut connector = TimeoutConnector::new(of_tls.rustls_https_connector_with_connector(tcp())?);
     connector.set_connect_timeout(Some(CONNECT));
     // Nothing that was sent is sent again here: who asks knows what a failure means, and when to ask again.
     let (mut most, longest) = IDLE;
@@ -135,7 +150,7 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(auth)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .map_response(telling_when)
@@ -225,5 +240,27 @@ mod tests {
         assert_eq!(told(429, &own, r#"{"code": 1}"#).await["code"], 1);
         assert_eq!(told(200, &plain, "ok").await, "ok");
         assert_eq!(told(503, &[], "no").await, "no");
+    }
+
+    /// It may take a second, and ask a person each time.
+    #[tokio::test]
+    async fn a_credential_plugin_that_gives_a_token_runs_once() {
+        let runs = std::env::temp_dir().join(format!("distributary-exec-{}", std::process::id()));
+        let script = format!(
+            r#"echo run >>'{}'; echo '{{"kind": "ExecCredential", "status": {{"token": "t"}}}}'"#,
+            runs.display()
+        );
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+            "interactiveMode": "Never",
+        });
+        let mut config = Config::new("https://localhost:1".parse().unwrap());
+        config.root_cert = Some(vec![]);
+        config.auth_info.exec = Some(serde_json::from_value(exec).unwrap());
+        let made = Clients::of_command(&config).map(drop);
+        let told = std::fs::read_to_string(&runs).unwrap();
+        std::fs::remove_file(&runs).unwrap();
+        made.unwrap();
+        assert_eq!(told, "run\n");
     }
 }

@@ -61,7 +61,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         if refusal.is_of_server {
             let status = Status::failure(&refusal.message, &refusal.reason).with_code(refusal.code);
-            return Self::Server(status.boxed());
+            return Self::refused(status.boxed());
         }
         // The name of the field in a body, as the argument of a command has none.
         Self::said(refusal.message.trim_start_matches("replicaConfig."))
@@ -88,6 +88,10 @@ pub async fn carry_out(
         secrets: None,
     };
     let caller = || AsCaller::over(cluster.client.clone());
+    // Who cannot be reached is told here, with the reason: of a change that is not answered nobody knows what becomes.
+    if asked::is_key(&key) {
+        cluster.policy(name).await?;
+    }
     let mut done = change::carry_out(caller(), &key, edit, terms(true)).await?;
     let difference = difference::object(&done.before, &done.policy)?;
     if difference.is_empty() && done.secret.is_none() {

@@ -1,6 +1,6 @@
 //! `kubectl distributary add`: another replica.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 
 use super::act::{self, How};
 use super::cluster::Where;
@@ -95,7 +95,13 @@ fn url(argument: &str) -> Result<String, Error> {
         return Ok(argument.to_owned());
     }
     let mut text = String::new();
-    let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
+    let mut input = std::io::stdin().lock().take(LONGEST);
+    let read = if std::io::stdin().is_terminal() {
+        error::note("The URL of the replica, in one line:");
+        BufReader::new(&mut input).read_line(&mut text)
+    } else {
+        input.read_to_string(&mut text)
+    };
     read.map_err(|error| Error::said(format!("cannot read the URL from standard input: {error}")))?;
     Ok(text.trim().to_owned())
 }

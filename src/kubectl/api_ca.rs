@@ -5,7 +5,7 @@ use kube::Api;
 
 use super::cluster::Where;
 use super::error::Error;
-use super::live::Installation;
+use super::live::{self, Installation};
 use crate::cli::ExitStatus;
 use crate::cli::output;
 use crate::k8s;
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[command(flatten)]
     operator: Installation,
     /// Name of the ConfigMap, as the operator's --api-secret has it. Default: LEASE-NAME-api, as of the chart.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = live::part)]
     name: Option<String>,
 }
 

@@ -2,12 +2,25 @@
 
 use std::path::PathBuf;
 
+use kube::core::Object;
 use kube::{Api, Client, Config};
+use serde_json::Value;
 
 use super::error::Error;
 use crate::cli::cluster::{Connection, path_part};
 use crate::k8s;
-use distributary_api::ReplicaSetPolicy;
+use distributary_api::ReplicaSetPolicyStatus;
+
+/// A policy whose spec is as it is: another version of the operator may have fields and words that this one does not know.
+pub type Policy = Object<Value, ReplicaSetPolicyStatus>;
+
+/// The ids of the endpoints that a policy declares, the primary first.
+pub fn declared(policy: &Policy) -> Vec<&str> {
+    let primary = policy.spec["primary"]["id"].as_str().unwrap_or("primary");
+    let replicas = policy.spec["replicas"].as_array().into_iter().flatten();
+    let ids = replicas.filter_map(|replica| replica["id"].as_str());
+    std::iter::once(primary).chain(ids).collect()
+}
 
 /// Flags of kubectl: they stand before or after the command.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -59,15 +72,15 @@ impl Where {
 
 impl Cluster {
     /// The policies of the namespace.
-    pub fn policies(&self) -> Api<ReplicaSetPolicy> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    pub fn policies(&self) -> Api<Policy> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &k8s::policy_resource())
     }
 
     /// The policy of this name in the namespace, read anew.
     ///
     /// # Errors
     /// What the API server says against it; that there is none, in its words.
-    pub async fn policy(&self, name: &str) -> Result<ReplicaSetPolicy, Error> {
+    pub async fn policy(&self, name: &str) -> Result<Policy, Error> {
         resource_name(name)?;
         Ok(k8s::call(self.policies().get(name)).await?)
     }

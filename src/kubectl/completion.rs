@@ -7,7 +7,7 @@ use clap::{ArgAction, Command, CommandFactory};
 use tokio::time::timeout;
 
 use super::Arguments;
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, declared};
 use super::listed;
 use crate::cli::output::{print, printable};
 
@@ -150,9 +150,10 @@ fn wanted(program: &Command, line: &Line, typed: &str) -> Wanted {
     let own = program.find_subcommand(command);
     let mut positionals = own.into_iter().flat_map(Command::get_positionals);
     let next = positionals.nth(line.positionals.len());
-    match next.map(|positional| positional.get_id().as_str()) {
-        Some("name" | "policy") => Wanted::Policies,
-        Some("endpoint") => Wanted::Endpoints(line.positionals.first().cloned().unwrap_or_default()),
+    let name = next.and_then(|positional| positional.get_value_names()?.first());
+    match name.map(clap::builder::Str::as_str) {
+        Some("NAME" | "POLICY") => Wanted::Policies,
+        Some("ENDPOINT") => Wanted::Endpoints(line.positionals.first().cloned().unwrap_or_default()),
         _ => Wanted::Words(Vec::new()),
     }
 }
@@ -198,10 +199,8 @@ fn from_cluster(line: &Line, policy: Option<&str>) -> Vec<String> {
 }
 
 async fn endpoints(cluster: &Cluster, policy: &str) -> Result<Vec<String>, super::Error> {
-    let spec = cluster.policy(policy).await?.spec;
-    let primary = spec.primary.id.unwrap_or_else(|| "primary".to_owned());
-    let replicas = spec.replicas.into_iter().filter_map(|replica| replica.id);
-    Ok(std::iter::once(primary).chain(replicas).collect())
+    let policy = cluster.policy(policy).await?;
+    Ok(declared(&policy).into_iter().map(ToOwned::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -231,6 +230,13 @@ mod tests {
         assert_eq!(asked("status -o json or"), Wanted::Policies);
         assert_eq!(asked("explain "), Wanted::Policies);
         assert_eq!(words("status orders "), Vec::<String>::new());
+        for command in ["drain", "enable", "disable", "weigh", "remove"] {
+            assert_eq!(asked(&format!("{command} ")), Wanted::Policies, "{command}");
+            let endpoints = Wanted::Endpoints("orders".to_owned());
+            assert_eq!(asked(&format!("{command} orders ")), endpoints, "{command}");
+        }
+        // A new id is none of those that there are.
+        assert_eq!(words("add orders "), Vec::<String>::new());
         assert!(words("status --").contains(&"--watch".to_owned()));
         assert!(words("health --all").contains(&"--all-namespaces".to_owned()));
         assert!(words("status -o ").contains(&"wide".to_owned()));

@@ -24,7 +24,7 @@ use super::cluster::{Cluster, Where};
 use super::error::{Error, note};
 use super::live::{Live, LiveArguments};
 use crate::change::Refusal;
-use crate::cli::ExitStatus;
+use crate::cli::{ExitStatus, output};
 use crate::dashboard::{self, Served};
 use crate::http::{self, Limits, Transport};
 use crate::http_api::paths;
@@ -73,7 +73,8 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         .namespace
         .as_ref()
         .is_some_and(|namespace| !namespace.is_empty());
-    println!("{}", guard.url(given.then_some(cluster.namespace.as_str())));
+    let url = guard.url(given.then_some(cluster.namespace.as_str()));
+    output::print(&format!("{url}\n"))?;
     note("Open this URL in a browser. It has a secret of this run. Interrupt to end.");
     let shared = Shared {
         cluster,

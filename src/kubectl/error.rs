@@ -22,12 +22,17 @@ pub enum Error {
     Said(String),
     /// Of a command that the operator's command line has too.
     Cli(cli::Error),
+    /// Nobody reads the results any more.
+    Unread,
 }
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Refused(status) => Self::Server(status),
+            CallError::Refused(status) => Self::refused(status),
+            CallError::Request(kube::Error::SerdeError(error)) => Self::said(format!(
+                "the answer of the API server is of another version than this program: {error}"
+            )),
             other => Self::Unreachable(telemetry::chain(&other)),
         }
     }
@@ -35,20 +40,20 @@ impl From<CallError> for Error {
 
 impl From<cli::Error> for Error {
     fn from(error: cli::Error) -> Self {
-        let status = match &error {
-            cli::Error::Failed { source, .. } => source
-                .downcast_ref::<CallError>()
-                .and_then(CallError::status)
-                .cloned(),
-            cli::Error::Missing(PolicyKey { name, .. }) => {
-                let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
-                Some(Status::failure(&message, "NotFound").with_code(404))
-            }
+        let call = match &error {
+            cli::Error::Failed { source, .. } => source.downcast_ref::<CallError>(),
             _ => None,
         };
-        match status {
-            Some(status) => Self::Server(status.boxed()),
-            None => Self::Cli(error),
+        match (call, &error) {
+            (Some(CallError::Refused(status)), _) => Self::refused(status.clone()),
+            // What was read is not understood.
+            (Some(CallError::Request(kube::Error::SerdeError(_))), _) => Self::Cli(error),
+            (Some(unanswered), _) => Self::Unreachable(telemetry::chain(unanswered)),
+            (None, cli::Error::Missing(PolicyKey { name, .. })) => {
+                let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
+                Self::refused(Status::failure(&message, "NotFound").with_code(404).boxed())
+            }
+            (None, _) => Self::Cli(error),
         }
     }
 }
@@ -56,6 +61,24 @@ impl From<cli::Error> for Error {
 impl Error {
     pub fn said(what: impl Into<String>) -> Self {
         Self::Said(what.into())
+    }
+
+    /// By the API server.
+    pub fn refused(status: Box<Status>) -> Self {
+        if is_no_resource(&status) {
+            Self::said(NO_RESOURCE)
+        } else {
+            Self::Server(status)
+        }
+    }
+
+    /// Whether the same may succeed a little later.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Server(status) => status.code == 429 || status.code >= 500,
+            Self::Unreachable(_) => true,
+            Self::Said(_) | Self::Cli(_) | Self::Unread => false,
+        }
     }
 
     /// The line, or lines, on standard error.
@@ -68,6 +91,7 @@ impl Error {
             Self::Unreachable(why) => format!("Unable to connect to the server: {why}"),
             Self::Said(what) => format!("error: {what}"),
             Self::Cli(error) => format!("error: {}", telemetry::chain(error)),
+            Self::Unread => "error: nobody reads the output any more".to_owned(),
         }
     }
 
@@ -75,21 +99,34 @@ impl Error {
         match self {
             Self::Server(_) | Self::Unreachable(_) | Self::Said(_) => 1,
             Self::Cli(error) => error.code(),
+            Self::Unread => 0,
         }
     }
 
-    /// Prints it to standard error; the exit code.
+    /// Prints it to standard error, unless it is none; the exit code.
     pub fn print(&self) -> ExitCode {
-        eprintln!("{}", printable(&self.text()));
+        if self.code() != 0 {
+            eprintln!("{}", printable(&self.text()));
+        }
         ExitCode::from(self.code())
     }
 }
 
+/// What kubectl says where no CustomResourceDefinition is installed, and what to do.
+const NO_RESOURCE: &str = "the server doesn't have a resource type \"replicasetpolicies\": install Distributary, whose chart has its CustomResourceDefinition";
+
+/// The reason that kube gives an answer without a Status.
+const NO_STATUS: &str = "Failed to parse error data";
+
+/// Whether the API server knows nothing of the path: an object that is not there has a Status.
+fn is_no_resource(status: &Status) -> bool {
+    status.code == 404 && (status.reason == NO_STATUS || status.reason.is_empty())
+}
+
 fn reason(status: &Status) -> &str {
-    if status.reason.is_empty() {
-        "InternalError"
-    } else {
-        &status.reason
+    match &*status.reason {
+        "" | NO_STATUS => "InternalError",
+        reason => reason,
     }
 }
 
@@ -153,6 +190,34 @@ mod tests {
         assert_eq!(
             status(500, "", "etcd").text(),
             "Error from server (InternalError): etcd"
+        );
+        for reason in ["Failed to parse error data", ""] {
+            assert_eq!(
+                status(404, reason, "404 page not found").text(),
+                format!("error: {NO_RESOURCE}")
+            );
+        }
+        assert_eq!(
+            status(502, "Failed to parse error data", "bad gateway").text(),
+            "Error from server (InternalError): bad gateway"
+        );
+        assert!(
+            status(503, "ServiceUnavailable", "etcd").passes() && !status(404, "NotFound", missing).passes()
+        );
+        let late = cli::Error::Failed {
+            what: "cannot read the ReplicaSetPolicy shop/orders".to_owned(),
+            source: CallError::Deadline(std::time::Duration::from_secs(10)).into(),
+        };
+        assert_eq!(
+            Error::from(late).text(),
+            "Unable to connect to the server: no answer within 10s"
+        );
+        let later = serde_json::from_str::<bool>("7").unwrap_err();
+        let later = Error::from(CallError::Request(kube::Error::SerdeError(later)));
+        assert!(
+            later
+                .text()
+                .starts_with("error: the answer of the API server is of another version")
         );
         assert_eq!(unknown_flag("-A"), "unknown shorthand flag: 'A' in -A");
         assert_eq!(unknown_flag("--all"), "unknown flag: --all");

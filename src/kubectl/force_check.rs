@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::cluster::{Where, resource_name};
+use super::cluster::{Policy, Where, resource_name};
 use super::error::Error;
 use super::output::{self, Names};
 use super::wait::Patience;
@@ -12,7 +12,7 @@ use super::watching;
 use crate::cli::ExitStatus;
 use crate::clock::timestamp;
 use crate::k8s;
-use distributary_api::{CHECK_REQUESTED_AT, ReplicaSetPolicy};
+use distributary_api::CHECK_REQUESTED_AT;
 
 /// Who changed the policy, for the API server.
 const MANAGER: &str = "kubectl-distributary";
@@ -49,12 +49,12 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     let (policies, name) = (cluster.policies(), &arguments.name);
     k8s::call(policies.patch(name, &parameters, &Patch::Merge(patch))).await?;
     let done = if arguments.wait {
-        let answered = |policy: &ReplicaSetPolicy| {
+        let answered = |policy: &Policy| {
             let status = policy.status.as_ref();
             let checked = status.and_then(|status| status.checked_for.as_ref());
             checked.is_some_and(|checked| answers(checked, &asked))
         };
-        let changes = watching::policy(&cluster, name);
+        let changes = watching::policy(policies, name);
         arguments.patience.until(name, changes, answered).await?;
         output::did(name, "checked")
     } else {

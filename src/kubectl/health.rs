@@ -63,12 +63,14 @@ pub struct Line {
 pub async fn lines(cluster: &Cluster, scope: Scope, live: &LiveArguments) -> Result<Vec<Line>, Error> {
     let namespace = scope.namespace(cluster);
     let figures = live.ask(cluster, async |live| live.policies(namespace).await);
-    let (listed, live) = tokio::join!(listed::policies(cluster, namespace), figures);
-    let items = live?.unwrap_or_default().into_iter();
+    let (listed, figures) = tokio::join!(listed::policies(cluster, namespace), figures);
+    // Whoever may not list them is told that alone.
+    let listed = listed?;
+    let items = live.known(figures)?.unwrap_or_default().into_iter();
     let mut items: BTreeMap<_, _> = items
         .map(|item| ((item.namespace.clone(), item.name.clone()), item))
         .collect();
-    let lines = listed?.into_iter().map(|listed| {
+    let lines = listed.into_iter().map(|listed| {
         let key = (listed.metadata.namespace.clone(), listed.metadata.name.clone());
         Line {
             live: items.remove(&key),

@@ -226,3 +226,37 @@ pub fn none(namespace: Option<&str>) -> String {
         None => "No resources found".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::Response;
+    use kube::client::Body;
+    use kube::{Client, Config};
+
+    use super::*;
+
+    /// The API server knows nothing of the path, and answers without a Status.
+    #[tokio::test]
+    async fn where_nothing_is_installed_the_server_has_no_such_resource() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let answer = Response::builder().status(404);
+            let body = Body::from(b"404 page not found\n".to_vec());
+            Ok::<_, Infallible>(answer.body(body).unwrap())
+        });
+        let cluster = Cluster {
+            config: Config::new("https://localhost:1".parse().unwrap()),
+            client: Client::new(service, "default"),
+            namespace: "shop".to_owned(),
+        };
+        let said = [
+            policies(&cluster, None).await.unwrap_err().text(),
+            cluster.policy("orders").await.unwrap_err().text(),
+        ];
+        for said in said {
+            let words = "error: the server doesn't have a resource type \"replicasetpolicies\": ";
+            assert!(said.starts_with(words), "{said}");
+        }
+    }
+}

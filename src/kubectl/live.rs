@@ -18,13 +18,14 @@ use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::error::{self, Error};
+use crate::cli::cluster::path_part;
 use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::paths;
 use crate::http_api::problem::Problem;
 use distributary_core::ids::PolicyKey;
 use leader::Leader;
 use server::Server;
-pub use stream::{Event, Events, FleetEvent};
+pub use stream::{Events, FleetEvent};
 
 /// For the head of an answer, with all that it takes to reach who answers.
 const HEAD: Duration = Duration::from_secs(5);
@@ -45,7 +46,8 @@ pub struct Installation {
         long,
         env = "DISTRIBUTARY_OPERATOR_NAMESPACE",
         value_name = "NAME",
-        default_value = "distributary-system"
+        default_value = "distributary-system",
+        value_parser = part
     )]
     pub operator_namespace: String,
     /// Name of the operator's Lease, whose holder is the leader; the chart gives it the name of the Deployment.
@@ -53,9 +55,16 @@ pub struct Installation {
         long,
         env = "DISTRIBUTARY_LEASE_NAME",
         value_name = "NAME",
-        default_value = "distributary"
+        default_value = "distributary",
+        value_parser = part
     )]
     pub lease_name: String,
+}
+
+/// A name of the command line that becomes part of a path at the API server.
+pub fn part(text: &str) -> Result<String, String> {
+    let judged = path_part("name", text).map(|()| text.to_owned());
+    judged.map_err(|error| error.to_string())
 }
 
 impl Installation {
@@ -92,21 +101,6 @@ pub enum Live {
 }
 
 impl LiveArguments {
-    /// Who answers; `None`: nobody does, which is said on standard error.
-    ///
-    /// # Errors
-    /// The server that --server names cannot be used.
-    pub async fn open(&self, cluster: &Cluster) -> Result<Option<Live>, Error> {
-        match self.find(cluster).await {
-            Ok(live) => Ok(Some(live)),
-            Err(why) if self.is_named() => Err(why),
-            Err(why) => {
-                missing(&why);
-                Ok(None)
-            }
-        }
-    }
-
     /// The namespace of the operator.
     pub fn operator_namespace(&self) -> &str {
         &self.operator.operator_namespace
@@ -128,21 +122,26 @@ impl LiveArguments {
         self.server.is_some()
     }
 
-    /// What `ask` gets; `None`: nobody answers, which is said on standard error.
+    /// What `ask` gets of who answers.
     ///
     /// # Errors
-    /// The server that --server names does not answer.
+    /// Why nobody does.
     pub async fn ask<T>(
         &self,
         cluster: &Cluster,
         ask: impl AsyncFnOnce(&Live) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        let Some(live) = self.open(cluster).await? else {
-            return Ok(None);
-        };
-        match ask(&live).await {
+    ) -> Result<T, Error> {
+        ask(&self.find(cluster).await?).await
+    }
+
+    /// An answer, where there is one; `None`: there is none, which is said on standard error.
+    ///
+    /// # Errors
+    /// The server that --server names does not answer.
+    pub fn known<T>(&self, answer: Result<T, Error>) -> Result<Option<T>, Error> {
+        match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(why) if self.server.is_some() => Err(why),
+            Err(why) if self.is_named() => Err(why),
             Err(why) => {
                 missing(&why);
                 Ok(None)
@@ -212,7 +211,7 @@ impl Live {
     ///
     /// # Errors
     /// As [`Live::get`].
-    pub async fn events(&self, namespace: &str, name: &str) -> Result<Events<Event>, Error> {
+    pub async fn events(&self, namespace: &str, name: &str) -> Result<Events<PolicyAnswer>, Error> {
         let path = paths::about(paths::POLICY_EVENTS, &PolicyKey::new(namespace, name));
         Ok(Events::of(self.send(&path).await?.into_body()))
     }

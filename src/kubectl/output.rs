@@ -65,7 +65,7 @@ impl Output {
 
     /// Whether a result takes the place of the one before.
     pub fn is_redrawn(&self) -> bool {
-        matches!(self.format, Format::Table | Format::Wide) && std::io::stdout().is_terminal()
+        matches!(self.format, Format::Table | Format::Wide) && is_terminal()
     }
 
     /// Prints the document in the form that is asked for. `names`: of the policies in it; `text`: for people.
@@ -78,19 +78,49 @@ impl Output {
         names: impl IntoIterator<Item = &'a str>,
         text: impl FnOnce() -> String,
     ) -> Result<(), Error> {
+        Ok(output::print(&self.form(document, names, text)?)?)
+    }
+
+    /// The same of one result after another, as a watch has them.
+    ///
+    /// # Errors
+    /// It cannot be written, or nobody reads it any more.
+    pub fn tell<'a>(
+        &self,
+        document: &Value,
+        names: impl IntoIterator<Item = &'a str>,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        tell(&self.form(document, names, text)?)
+    }
+
+    fn form<'a>(
+        &self,
+        document: &Value,
+        names: impl IntoIterator<Item = &'a str>,
+        text: impl FnOnce() -> String,
+    ) -> Result<String, Error> {
         let names: Vec<_> = names.into_iter().collect();
-        match &self.format {
+        Ok(match &self.format {
             // Nothing to show is said on standard error.
-            Format::Table | Format::Wide if names.is_empty() => Ok(()),
-            Format::Table | Format::Wide => show(&text()),
-            Format::Json => Ok(output::print(&format!("{document:#}\n"))?),
-            Format::Yaml => Ok(output::print(&output::yaml(document)?)?),
-            Format::JsonPath(template) => Ok(output::print(&template.fill(document))?),
+            Format::Table | Format::Wide if names.is_empty() => String::new(),
+            Format::Table | Format::Wide => shown(&text()),
+            Format::Json => format!("{document:#}\n"),
+            Format::Yaml => output::yaml(document)?,
+            Format::JsonPath(template) => template.fill(document),
             Format::Name => {
                 let names = names.into_iter().map(|name| format!("{RESOURCE}/{name}\n"));
-                Ok(output::print(&printable(&names.collect::<String>()))?)
+                printable(&names.collect::<String>())
             }
-        }
+        })
+    }
+}
+
+fn tell(text: &str) -> Result<(), Error> {
+    if output::tell(text)? {
+        Ok(())
+    } else {
+        Err(Error::Unread)
     }
 }
 
@@ -138,15 +168,18 @@ pub fn deleted(namespace: &str, name: &str) -> String {
 /// # Errors
 /// It cannot be written.
 pub fn show(text: &str) -> Result<(), Error> {
+    Ok(output::print(&shown(text))?)
+}
+
+fn shown(text: &str) -> String {
     let text = printable(text);
-    let text = if has_colours() { coloured(&text) } else { text };
-    Ok(output::print(&text)?)
+    if has_colours() { coloured(&text) } else { text }
 }
 
 /// Makes room for another result after the first: on a terminal in its place, else behind an empty line where it is for people.
 ///
 /// # Errors
-/// It cannot be written.
+/// It cannot be written, or nobody reads it any more.
 pub fn next(is_other: bool, output: &Output) -> Result<(), Error> {
     let is_text = matches!(output.format, Format::Table | Format::Wide);
     let room = if output.is_redrawn() {
@@ -156,14 +189,18 @@ pub fn next(is_other: bool, output: &Output) -> Result<(), Error> {
     } else {
         ""
     };
-    Ok(output::print(room)?)
+    tell(room)
+}
+
+/// Whether the output is a terminal that obeys control characters.
+fn is_terminal() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_dumb
 }
 
 /// By <https://no-color.org>.
 fn has_colours() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 const GREEN: &str = "\u{1b}[32m";

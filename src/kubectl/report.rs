@@ -5,7 +5,7 @@ mod log;
 mod operator;
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -41,6 +41,12 @@ pub struct Arguments {
 /// # Errors
 /// The policy cannot be read, or the file cannot be written.
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let is_output = arguments.to.as_deref().is_some_and(|to| to.as_os_str() == "-");
+    if is_output && std::io::stdout().is_terminal() {
+        return Err(Error::said(
+            "standard output is a terminal, and the archive is no text: lead it to a file, or name one with --to",
+        ));
+    }
     let cluster = place.cluster().await?;
     let now = timestamp();
     let mut collected = Collected::of(&cluster, &arguments.name).await?;
@@ -65,7 +71,6 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         .to
         .clone()
         .unwrap_or_else(|| format!("{folder}.tar.gz").into());
-    let is_output = file.as_os_str() == "-";
     let written = if is_output {
         std::io::stdout().write_all(&packed)
     } else {

@@ -69,8 +69,14 @@ fn table(policies: &[Listed], has_namespace: bool, is_wide: bool) -> String {
         header.extend(["STRATEGY", "MODE", "PROGRAMMED", "REVISION"]);
     }
     let mut table = Table::new(&header);
+    // A line of its own for one that the operator has not seen yet.
+    let unknown = RouteStatus::default();
     for policy in policies {
-        for route in &policy.status.routes {
+        let routes = match &policy.status.routes[..] {
+            [] => std::slice::from_ref(&unknown),
+            routes => routes,
+        };
+        for route in routes {
             let mut cells = Vec::new();
             if has_namespace {
                 cells.push(policy.metadata.namespace.clone());
@@ -94,4 +100,28 @@ fn table(policies: &[Listed], has_namespace: bool, is_wide: bool) -> String {
         }
     }
     table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_has_no_route_yet_has_a_line() {
+        let of = |document: Value| serde_json::from_value::<Listed>(document).unwrap();
+        let policies = [
+            of(json!({"metadata": {"namespace": "shop", "name": "new"}})),
+            of(json!({
+                "metadata": {"namespace": "shop", "name": "orders"},
+                "status": {"routes": [{"name": "ro", "state": "Served", "endpoints": ["replica-1"]}]},
+            })),
+        ];
+        let text = table(&policies, false, false);
+        let lines: Vec<_> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .collect();
+        assert_eq!(lines[1], ["new", "-", "-", "-"], "{text}");
+        assert_eq!(lines[2], ["orders", "ro", "Served", "replica-1"], "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Where, resource_name};
+use super::cluster::{Cluster, Where, declared, resource_name};
 use super::error::{self, Error};
 use super::figures;
 use super::health::{self, Line};
@@ -82,10 +82,14 @@ async fn of_one(cluster: &Cluster, arguments: &Arguments, name: &str) -> Result<
     let figures = arguments
         .live
         .ask(cluster, async |live| live.policy(namespace, name).await);
-    let (object, live) = tokio::join!(cluster.policy(name), figures);
-    let (object, live) = (object?, live?);
+    let (object, figures) = tokio::join!(cluster.policy(name), figures);
+    let (object, live) = (object?, arguments.live.known(figures)?);
     let ids = object.status.iter().flat_map(|status| &status.endpoints);
-    let ids: Vec<_> = ids.map(|endpoint| endpoint.id.clone()).collect();
+    let mut ids: Vec<_> = ids.map(|endpoint| endpoint.id.clone()).collect();
+    if ids.is_empty() {
+        // The operator has not seen it yet.
+        ids = declared(&object).into_iter().map(ToOwned::to_owned).collect();
+    }
     let document = document(namespace, name, &ids, live.as_ref());
     let text = || of_servers(&ids, live.as_ref(), arguments.output.is_wide());
     arguments.output.print(&document, [name], text)?;

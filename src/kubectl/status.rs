@@ -37,7 +37,10 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         return follow::run(&cluster, arguments).await;
     }
     let view = look(&cluster, arguments).await?;
-    arguments.show(&view)?;
+    let (document, text) = (view.document(), || view.text(arguments.output.is_wide()));
+    arguments
+        .output
+        .print(&document, [arguments.name.as_str()], text)?;
     Ok(if view.is_well() {
         ExitStatus::Well
     } else {
@@ -51,13 +54,7 @@ async fn look(cluster: &Cluster, arguments: &Arguments) -> Result<View, Error> {
     let figures = arguments
         .live
         .ask(cluster, async |live| live.policy(&cluster.namespace, name).await);
-    let (object, live) = tokio::join!(cluster.policy(name), figures);
-    Ok(View::new(&object?, live?.as_ref()))
-}
-
-impl Arguments {
-    fn show(&self, view: &View) -> Result<(), Error> {
-        let text = || view.text(self.output.is_wide());
-        self.output.print(&view.document(), [self.name.as_str()], text)
-    }
+    let (object, figures) = tokio::join!(cluster.policy(name), figures);
+    let (object, live) = (object?, arguments.live.known(figures)?);
+    Ok(View::new(&object, live.as_ref()))
 }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use strum::VariantArray;
 use tokio::time::timeout;
 
-use super::cluster::Where;
-use super::error::Error;
+use super::cluster::{Policy, Where, declared};
+use super::error::{Error, note};
 use super::output::{Names, did};
 use super::watching;
 use crate::cli::ExitStatus;
-use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use crate::render::status::ConditionReason;
+use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::health::Reason;
 use distributary_core::plan::RouteState;
 
@@ -128,21 +130,50 @@ impl Goal {
     }
 }
 
+impl Goal {
+    /// What is asked for and cannot be met as the policy is: a slip of the pen, or of a change to come.
+    fn is_in_vain(&self, policy: &Policy) -> Option<String> {
+        match self {
+            Self::Route { name, .. } => {
+                let status = newest(policy)?;
+                let is_there = status.routes.iter().any(|route| route.name == *name);
+                (!is_there).then(|| format!("the policy has no route {name}"))
+            }
+            Self::Primary(id)
+            | Self::Reason {
+                endpoint: Some(id), ..
+            } => {
+                let is_there = declared(policy).contains(&id.as_str());
+                (!is_there).then(|| format!("the policy has no endpoint {id}"))
+            }
+            Self::Reason { reason, .. } => {
+                let of_condition = ConditionReason::VARIANTS
+                    .iter()
+                    .any(|own| own.into_str() == reason);
+                let is_known = of_condition || Reason::from_word(reason).is_some();
+                (!is_known).then(|| format!("this version knows no reason {reason}"))
+            }
+        }
+    }
+}
+
+/// The status, where it is that of the newest spec.
+fn newest(policy: &Policy) -> Option<&ReplicaSetPolicyStatus> {
+    let status = policy.status.as_ref()?;
+    let generation = policy.metadata.generation;
+    (generation.is_none() || status.observed_generation == generation).then_some(status)
+}
+
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
     let name = &arguments.name;
     let first = cluster.policy(name).await?;
-    let goal = |policy: &ReplicaSetPolicy| {
-        let status = policy.status.as_ref();
-        let is_newest = |status: &&ReplicaSetPolicyStatus| {
-            policy.metadata.generation.is_none() || status.observed_generation == policy.metadata.generation
-        };
-        status
-            .filter(is_newest)
-            .is_some_and(|status| arguments.goal.is_met(status))
-    };
+    let goal = |policy: &Policy| newest(policy).is_some_and(|status| arguments.goal.is_met(status));
     if !goal(&first) {
-        let changes = watching::policy(&cluster, name);
+        if let Some(why) = arguments.goal.is_in_vain(&first) {
+            note(&format!("warning: {why}"));
+        }
+        let changes = watching::policy(cluster.policies(), name);
         arguments.patience.until(name, changes, goal).await?;
     }
     arguments.output.print(name, &did(name, "condition met"))?;
@@ -157,8 +188,8 @@ impl Patience {
     pub async fn until(
         self,
         name: &str,
-        changes: impl Stream<Item = Result<ReplicaSetPolicy, Error>>,
-        is_so: impl Fn(&ReplicaSetPolicy) -> bool,
+        changes: impl Stream<Item = Result<Policy, Error>>,
+        is_so: impl Fn(&Policy) -> bool,
     ) -> Result<(), Error> {
         let met = async {
             let mut changes = std::pin::pin!(changes);
@@ -231,5 +262,39 @@ mod tests {
         ] {
             assert!(Goal::of(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_met_as_the_policy_is_is_told() {
+        let mut policy = json!({
+            "metadata": {"name": "orders", "generation": 2},
+            "spec": {"primary": {"host": "h"}, "replicas": [{"id": "replica-1"}]},
+            "status": {"observedGeneration": 2, "routes": [{"name": "ro", "state": "Empty"}]},
+        });
+        let told = |policy: &serde_json::Value, goal: &str| {
+            let policy = serde_json::from_value(policy.clone()).unwrap();
+            Goal::of(goal).unwrap().is_in_vain(&policy)
+        };
+        for goal in [
+            "route=ro",
+            "primary=primary",
+            "primary=replica-1",
+            "reason=replica-1=CircuitOpen",
+            "reason=CircuitOpen",
+            "reason=NoPrimary",
+        ] {
+            assert_eq!(told(&policy, goal), None, "{goal}");
+        }
+        for (goal, why) in [
+            ("route=ru", "the policy has no route ru"),
+            ("primary=replica-2", "the policy has no endpoint replica-2"),
+            ("reason=replica-2=Serving", "the policy has no endpoint replica-2"),
+            ("reason=CircitOpen", "this version knows no reason CircitOpen"),
+        ] {
+            assert_eq!(told(&policy, goal).as_deref(), Some(why), "{goal}");
+        }
+        // The routes of a new spec are to come.
+        policy["metadata"]["generation"] = json!(3);
+        assert_eq!(told(&policy, "route=ru"), None);
     }
 }

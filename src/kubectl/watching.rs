@@ -1,19 +1,20 @@
 //! Objects as they change, by watches of the API server. A watch that fails is begun again; one that the API server refuses to the
 //! caller is not.
 
+use std::fmt::Debug;
 use std::future::ready;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::core::{DynamicObject, Status};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use super::cluster::Cluster;
 use super::error::{Error, note};
 use crate::k8s;
 use crate::telemetry::chain;
-use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
 
 /// What a watch of several policies tells.
@@ -29,13 +30,16 @@ pub enum Change {
 
 /// A policy as it is, and each time that it changes; an error says that it is gone, or may not be watched. Needs the rights to list
 /// and watch it.
-pub fn policy(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<ReplicaSetPolicy, Error>> {
+pub fn policy<K>(policies: Api<K>, name: &str) -> impl Stream<Item = Result<K, Error>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut one = One {
         name: name.to_owned(),
         is_listed: false,
     };
-    watcher(cluster.policies(), own)
+    watcher(policies, own)
         .default_backoff()
         .inspect_err(told)
         .filter_map(move |event| ready(one.take(event)))
@@ -64,10 +68,7 @@ struct One {
 }
 
 impl One {
-    fn take(
-        &mut self,
-        event: Result<Event<ReplicaSetPolicy>, watcher::Error>,
-    ) -> Option<Result<ReplicaSetPolicy, Error>> {
+    fn take<K>(&mut self, event: Result<Event<K>, watcher::Error>) -> Option<Result<K, Error>> {
         match event {
             Ok(Event::Apply(object)) => Some(Ok(object)),
             Ok(Event::Init) => {
@@ -144,6 +145,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
+    use crate::kubectl::cluster::Policy;
 
     fn object<T: serde::de::DeserializeOwned>(name: &str) -> T {
         from_value(json!({
@@ -165,7 +167,7 @@ mod tests {
             is_listed: false,
         };
         let mut take = |event| {
-            one.take(Ok(event))
+            one.take::<Policy>(Ok(event))
                 .map(|told| told.map(drop).map_err(|gone| gone.text()))
         };
         assert_eq!(take(Event::Init), None);

@@ -223,14 +223,14 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
         (
             "drain orders replica-7",
             1,
-            "error: the policy has no endpoint replica-7",
+            "error: the policy has no endpoint replica-7: it has primary, replica-1, replica-2",
         ),
         ("drain orders replica_7", 2, "DNS-1123 label"),
         ("weigh orders replica-1 1001", 2, "1001 is not in 0..=1000"),
         (
             "remove orders primary",
             1,
-            "error: the policy has no replica primary",
+            "error: the policy has no replica primary: it has replica-1, replica-2",
         ),
         (
             "add orders replica-2 postgresql://h.example",
@@ -312,6 +312,12 @@ async fn blind(plane: Arc<ControlPlane>) -> Result<()> {
             .fails(&format!("kubectl distributary {command}"), 1, words)
             .await?;
     }
+    // Nor may they read routing.json, and the status is explained all the same.
+    let (code, out, err) = reader.run("kubectl distributary explain orders").await?;
+    ensure!(
+        code == 0 && out.contains("replica-1") && err.starts_with("warning: cannot read the ConfigMap "),
+        "{code} {out}{err}"
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The plugin of kubectl: what it shows to whom, in whose words, and with which exit code.
 
+mod kubeconfig;
 mod scene;
 mod shows;
 mod table;
@@ -25,6 +26,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             shows::verbs,
         )
         .test("the_plugin_asks_the_http_api_with_a_token", shows::server)
+        .test(
+            "the_plugin_takes_the_kubeconfigs_that_kubectl_takes",
+            kubeconfig::taken,
+        )
         .test("the_plugin_shows_a_killed_replica_as_it_falls", shows::watch)
         .test(
             "the_plugin_shows_colours_and_new_figures_on_a_terminal",

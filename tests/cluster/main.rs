@@ -28,6 +28,7 @@ mod pair;
 mod poolers;
 mod primary;
 mod process;
+mod readme;
 mod reads;
 mod refusals;
 mod rerouting;
@@ -79,6 +80,7 @@ fn tests() -> ExitCode {
     let suite = names::tests(suite);
     let suite = tutorial::tests(suite);
     let suite = rollout::tests(suite);
+    let suite = readme::tests(suite);
     let suite = acting::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);

@@ -4,10 +4,12 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::postgres::Tls;
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::Value;
 
 use crate::fixture::{Fixture, SOON};
 use crate::tutorial::{Block, Shell, blocks};
@@ -91,7 +93,37 @@ async fn seen(it: &Fixture, heading: &str) -> Result<()> {
         "5" => it.leads("ro", &[primary], SOON).await,
         "7" => it.leads("ro", &replicas[..1], SOON).await,
         "8" => it.leads("ro", &replicas, SOON).await,
+        "10" => alerts(it).await,
         "11" => it.leads("rw", &replicas[..1], SOON).await,
         _ => Ok(()),
     }
+}
+
+/// What a Prometheus reads where the ConfigMap is mounted, which has a file for each key.
+async fn alerts(it: &Fixture) -> Result<()> {
+    let map = it.api::<ConfigMap>().get("distributary-alerts").await?;
+    let mounted = harness::node::data_subdir(&format!("rules-{}", &*it.namespace))?;
+    for (key, text) in map.data.unwrap_or_default() {
+        std::fs::write(mounted.join(key), text)?;
+    }
+    let names = |text: &str| {
+        let rules: Value = serde_yaml::from_str(text)?;
+        let groups = rules["groups"].as_array().context("no groups")?;
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+        let alert = |rule: &Value| {
+            let has_query = rule["expr"].as_str().is_some_and(|query| !query.is_empty());
+            ensure!(has_query, "no query: {rule}");
+            Ok(rule["alert"].as_str().context("no name")?.to_owned())
+        };
+        rules.flatten().map(alert).collect::<Result<Vec<_>>>()
+    };
+    let mut read = vec![];
+    for file in std::fs::read_dir(&mounted)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            read.extend(names(&std::fs::read_to_string(path)?)?);
+        }
+    }
+    ensure!(!read.is_empty() && read == names(RULES)?, "{read:?}");
+    Ok(())
 }

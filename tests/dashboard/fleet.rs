@@ -89,6 +89,32 @@ async fn paged() -> Result<()> {
         "/of (4|5)\\d\\d$/.test(document.querySelector('.pager span').textContent)",
     )
     .await?;
+    // Whoever comes back from a policy finds what they looked for.
+    let shown = page
+        .value("document.querySelector('.pager span').textContent")
+        .await?;
+    page.click(".fleet tbody a").await?;
+    page.shows("Primary in Frankfurt").await?;
+    page.value("history.back()").await?;
+    page.until(
+        "the same place",
+        &format!("document.querySelector('.pager span')?.textContent === {shown}"),
+    )
+    .await?;
+    page.write("#filter", "ledger-0").await?;
+    page.until(
+        "only those",
+        "[...document.querySelectorAll('.fleet .policy')].every((link) => link.textContent.includes('ledger-0'))",
+    )
+    .await?;
+    page.click(".fleet tbody a").await?;
+    page.shows("Primary in Frankfurt").await?;
+    page.value("history.back()").await?;
+    page.until(
+        "the filter",
+        "document.getElementById('filter')?.value === 'ledger-0' && document.querySelector('.fleet tbody a')?.textContent.includes('ledger-0')",
+    )
+    .await?;
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }

@@ -53,6 +53,17 @@ async fn begins() -> Result<()> {
         "document.querySelector('.timeline').innerText.includes('us-east-1: Circuit open')",
     )
     .await?;
+    // Here in the zone of the browser, and as logs have it.
+    page.until(
+        "the zone",
+        "/ at \\d\\d:\\d\\d:\\d\\d [A-Z]{3,4}([+-]\\d+(:\\d+)?)?\\.$/.test(document.getElementById('told').textContent)",
+    )
+    .await?;
+    page.until(
+        "times of logs",
+        "[...document.querySelectorAll('.timeline time, .conditions time')].every((time) => /Z$/.test(time.title) && time.title === time.dateTime)",
+    )
+    .await?;
     // Each once, though many answers have come.
     let times = "document.querySelector('.timeline').innerText.split('us-east-1: Circuit open').length - 1";
     let times = page.value(times).await?;

@@ -202,6 +202,12 @@ async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
     editor
         .until("to be asked whether it is enabled again", &format!("!({drain})"))
         .await?;
+    // It need not serve again to be disabled.
+    let offered = editor.value(buttons).await?.to_string();
+    ensure!(
+        offered.contains("Disable") && offered.contains("Enable"),
+        "{offered}"
+    );
     let page = [&reader, &editor];
     ensure!(
         page.iter().all(|page| page.errors().is_empty()),

@@ -48,6 +48,8 @@ pub struct Shared {
     pub streams: AtomicUsize,
     /// Whether each policy was deleted.
     pub is_gone: AtomicBool,
+    /// Whether the next question for rights has no answer.
+    pub is_busy: AtomicBool,
 }
 
 type Api = State<Arc<Shared>>;
@@ -62,6 +64,7 @@ impl Stub {
             changes: broadcast::channel(1024).0,
             streams: AtomicUsize::new(0),
             is_gone: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
         });
         let pages = Router::new()
             .route("/api/v1/policies", get(list))
@@ -151,7 +154,11 @@ async fn policy(State(api): Api, headers: HeaderMap, Path((_, name)): Path<(Stri
         .unwrap_or_else(|| Json(made_up::policy(&name, Duration::ZERO)).into_response())
 }
 
-async fn rights(headers: HeaderMap) -> Response {
+async fn rights(State(api): Api, headers: HeaderMap) -> Response {
+    if api.is_busy.swap(false, Ordering::SeqCst) {
+        let problem = json!({"code": 503, "reason": "Unavailable", "message": "nobody answers"});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(problem)).into_response();
+    }
     refused(&headers).unwrap_or_else(|| Json(json!({"change": true, "message": null})).into_response())
 }
 

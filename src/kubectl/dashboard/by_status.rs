@@ -13,6 +13,7 @@ use crate::http_api::answers::{
     ConditionAnswer, FailoverAnswer, Origin, PolicyAnswer, PolicyItem, ReplicaStatistics, RouteTargets,
     RoutingHealth, ServerAnswer, StateAnswer, TargetAnswer,
 };
+use crate::kubectl::cluster::{self, Policy};
 use crate::render::advice;
 
 /// The TCP port of a server where nothing else is said.
@@ -29,8 +30,8 @@ pub fn origin() -> Origin {
     }
 }
 
-/// A policy in a list.
-pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
+/// A policy in a list, of whatever version.
+pub fn item(object: &Policy) -> PolicyItem {
     let status = object.status.clone().unwrap_or_default();
     let ready = condition(&status, "Ready");
     let state = |condition: &Condition| StateAnswer {
@@ -38,8 +39,10 @@ pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
         reason: condition.reason.clone(),
         message: condition.message.clone(),
     };
-    let regions: BTreeSet<_> = declared(object)
-        .filter_map(|(_, own)| own.region.clone())
+    let replicas = object.spec["replicas"].as_array().into_iter().flatten();
+    let regions: BTreeSet<_> = std::iter::once(&object.spec["primary"])
+        .chain(replicas)
+        .filter_map(|own| own["region"].as_str().map(ToOwned::to_owned))
         .collect();
     PolicyItem {
         namespace: name(object.metadata.namespace.as_ref()),
@@ -51,7 +54,7 @@ pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
         regions: Some(regions.into_iter().collect()),
         healthy_replicas: status.summary.as_ref().map(|summary| summary.healthy_replicas),
         total_replicas: status.summary.as_ref().map(|summary| summary.total_replicas),
-        worst_lag_milliseconds: worst_lag(object, &status),
+        worst_lag_milliseconds: worst_lag(&cluster::declared(object), &status),
         ..PolicyItem::default()
     }
 }
@@ -59,6 +62,8 @@ pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
 /// All that the object tells of a policy.
 pub fn policy(object: &ReplicaSetPolicy) -> PolicyAnswer {
     let status = object.status.clone().unwrap_or_default();
+    let ids: Vec<_> = declared(object).map(|(id, _)| id).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let servers = declared(object).enumerate().map(|(place, (id, own))| {
         let known = status.endpoints.iter().find(|known| known.id == id);
         server(id, own, known, place == 0)
@@ -74,7 +79,7 @@ pub fn policy(object: &ReplicaSetPolicy) -> PolicyAnswer {
         routing: routing(object, &status),
         endpoints: servers.collect(),
         statistics: ReplicaStatistics {
-            worst_lag_milliseconds: worst_lag(object, &status),
+            worst_lag_milliseconds: worst_lag(&ids, &status),
             ..ReplicaStatistics::default()
         },
         history: status.failovers.iter().map(moved).collect(),
@@ -93,20 +98,15 @@ fn declared(object: &ReplicaSetPolicy) -> impl Iterator<Item = (String, &Endpoin
     all.map(|own| (own.id.clone().unwrap_or_else(|| "primary".to_owned()), own))
 }
 
-/// The largest of the servers beside the write primary, in milliseconds; while there is none, beside the declared one.
-fn worst_lag(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> Option<u64> {
-    let mut ids = declared(object).map(|(id, _)| id);
-    let primary = ids.next().unwrap_or_default();
-    let mut replicas: BTreeSet<_> = ids.collect();
-    // After a failover the declared primary is a replica.
-    let holder = status.primary.as_ref().map(|holder| &holder.id);
-    if holder.is_some_and(|holder| replicas.remove(holder)) {
-        replicas.insert(primary);
-    }
-    let known = status
-        .endpoints
-        .iter()
-        .filter(|known| replicas.contains(&known.id));
+/// The largest of the servers beside the one that takes the writes, in milliseconds: after a failover the declared primary is one of them.
+/// `ids`: of those that are declared, the primary first.
+fn worst_lag(ids: &[&str], status: &ReplicaSetPolicyStatus) -> Option<u64> {
+    let writer = status.primary.as_ref().map(|primary| primary.id.as_str());
+    let writer = writer.filter(|id| ids.contains(id)).or(ids.first().copied());
+    let known = status.endpoints.iter().filter(|known| {
+        let id = known.id.as_str();
+        Some(id) != writer && ids.contains(&id)
+    });
     let lags = known.filter_map(|known| known.server.lag.as_ref());
     lags.map(|lag| lag.milliseconds).max()
 }

@@ -19,10 +19,10 @@ use crate::http::Lasting;
 use crate::http_api::answers::{PolicyItem, PolicyName};
 use crate::http_api::names;
 use crate::http_api::problem::Problem;
+use crate::kubectl::cluster::Policy;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{Events, FleetEvent};
 use crate::kubectl::watching::{self, Change};
-use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
 
 /// Changes that are told together at most.
@@ -62,7 +62,6 @@ async fn by_operator(
             let text = match change {
                 FleetEvent::All(items) => snapshot(&items),
                 FleetEvent::Changed { items, removed } => changed(&items, &removed),
-                FleetEvent::End(_) => return,
             };
             if sender.send(text).await.is_err() {
                 return;
@@ -138,7 +137,7 @@ fn told(together: Vec<Result<Change, Error>>) -> Vec<Bytes> {
 
 /// `None`: it is of another version.
 fn item(object: &DynamicObject) -> Option<PolicyItem> {
-    let policy = serde_json::to_value(object).and_then(serde_json::from_value::<ReplicaSetPolicy>);
+    let policy = serde_json::to_value(object).and_then(serde_json::from_value::<Policy>);
     policy.ok().as_ref().map(by_status::item)
 }
 

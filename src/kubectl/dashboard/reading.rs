@@ -16,6 +16,7 @@ use crate::http_api::names::{self, PolicyPath};
 use crate::http_api::paths;
 use crate::http_api::problem::Problem;
 use crate::k8s;
+use crate::kubectl::cluster::Policy;
 use crate::kubectl::error::Error;
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
@@ -53,7 +54,7 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
         Err(why) => {
             // From the first one on: the operator counts its pages in another way than the API server.
             let list = PolicyList {
-                items: listed(&all).await?,
+                items: listed(&local.policies(namespace)).await?,
                 r#continue: None,
                 origin: by_status::origin(),
             };
@@ -63,7 +64,7 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
 }
 
 /// All policies as the API server has them.
-async fn listed(all: &Api<ReplicaSetPolicy>) -> Result<Vec<PolicyItem>, Problem> {
+async fn listed(all: &Api<Policy>) -> Result<Vec<PolicyItem>, Problem> {
     let mut items = Vec::new();
     let mut asked = ListParams::default().limit(PAGE);
     loop {
@@ -143,6 +144,15 @@ impl Shared {
         }
     }
 
+    /// The same, of whatever version.
+    fn policies(&self, namespace: Option<&str>) -> Api<Policy> {
+        let (client, resource) = (self.cluster.client.clone(), k8s::policy_resource());
+        match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        }
+    }
+
     /// A policy as the API server has it, read as the caller.
     pub(super) async fn object(&self, key: &PolicyKey) -> Result<ReplicaSetPolicy, Problem> {
         let object = k8s::call(self.all(Some(&key.namespace)).get(&key.name)).await;
@@ -184,7 +194,7 @@ mod tests {
             });
             Ok::<_, Infallible>(Response::new(Body::from(list.to_string().into_bytes())))
         });
-        let all = Api::all(Client::new(service, "default"));
+        let all = Api::all_with(Client::new(service, "default"), &k8s::policy_resource());
         let names: Vec<_> = listed(&all)
             .await
             .unwrap()

@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use super::{Shared, State as Local, problem, reading};
 use crate::clock::Clock;
 use crate::http::Lasting;
+use crate::http_api::answers::PolicyAnswer;
 use crate::http_api::names::PolicyPath;
 use crate::http_api::problem::Problem;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
-use crate::kubectl::live::{Event, Events};
+use crate::kubectl::live::Events;
 use crate::kubectl::watching;
 use distributary_core::ids::PolicyKey;
 
@@ -92,11 +93,11 @@ async fn alive(sender: &mpsc::Sender<Bytes>) {
 async fn by_operator(
     local: &Arc<Shared>,
     key: &PolicyKey,
-    mut events: Events<Event>,
+    mut events: Events<PolicyAnswer>,
     sender: &mpsc::Sender<Bytes>,
 ) {
     let told = async {
-        while let Ok(Some(Event::Policy(policy))) = events.next().await {
+        while let Ok(Some(policy)) = events.next().await {
             if sender.send(event("change", &policy)).await.is_err() {
                 return;
             }
@@ -126,8 +127,8 @@ pub async fn until_refused(
 }
 
 async fn by_watch(local: &Arc<Shared>, key: &PolicyKey, why: &Error, sender: &mpsc::Sender<Bytes>) {
-    let there = local.within(&key.namespace);
-    let mut changes = Box::pin(watching::policy(&there, &key.name));
+    let there = local.all(Some(&key.namespace));
+    let mut changes = Box::pin(watching::policy(there, &key.name));
     while let Some(change) = changes.next().await {
         let text = match &change {
             Ok(object) => event("change", &reading::told(object, why)),

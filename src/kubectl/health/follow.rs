@@ -71,7 +71,6 @@ impl Screen<'_> {
                 self.lose(|_, own| removed.contains(own));
                 items
             }
-            FleetEvent::End(problem) => return Err(Error::said(problem.message)),
         };
         self.take(items.into_iter().map(Line::of).collect())
     }
@@ -105,7 +104,7 @@ impl Screen<'_> {
                 .filter_map(|place| Some(format!("{}\n", lines.get(*place)?)))
                 .collect()
         };
-        output.print(&document(of_changed.iter().copied()), names, text)
+        output.tell(&document(of_changed.iter().copied()), names, text)
     }
 
     /// Forgets those that were deleted, and says so.

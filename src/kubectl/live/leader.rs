@@ -68,6 +68,12 @@ impl Leader {
         let mut forward = match k8s::call(self.pods.portforward(&self.pod, &[self.port])).await {
             Ok(forward) => forward,
             Err(error) if error.code() == 403 => return Err(self.refused(error).await),
+            Err(error) if error.code() == 404 => {
+                return Err(Error::said(format!(
+                    "no operator leads: the Pod {}/{}, which held the Lease last, is not there any more",
+                    self.namespace, self.pod
+                )));
+            }
             Err(error) => return Err(error.into()),
         };
         let told = forward.take_error(self.port);

@@ -14,15 +14,6 @@ use crate::kubectl::error::Error;
 /// Bytes of one event: at first it has all policies, each with less than 2 KiB.
 const LONGEST: usize = 64 << 20;
 
-/// What the stream of a policy tells.
-#[derive(Debug)]
-pub enum Event {
-    /// The policy as it is now.
-    Policy(Box<PolicyAnswer>),
-    /// Nothing follows, and why.
-    End(Problem),
-}
-
 /// What the stream of all policies tells.
 #[derive(Debug)]
 pub enum FleetEvent {
@@ -35,8 +26,15 @@ pub enum FleetEvent {
         /// Those that are gone.
         removed: Vec<PolicyName>,
     },
-    /// Nothing follows, and why.
-    End(Problem),
+}
+
+/// Why a stream tells nothing more.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The operator has ended it, and says why.
+    Ended(Problem),
+    /// It broke off, is silent, or is of another version.
+    Broken(Error),
 }
 
 /// An event of a stream, by its name.
@@ -45,13 +43,11 @@ pub trait Told: Sized {
     fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>>;
 }
 
-impl Told for Event {
+/// The policy as it is now.
+impl Told for PolicyAnswer {
     fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
-        Ok(match name {
-            "snapshot" | "change" => Some(Self::Policy(serde_json::from_str(data)?)),
-            "end" => Some(Self::End(serde_json::from_str(data)?)),
-            _ => None,
-        })
+        let is_told = matches!(name, "snapshot" | "change");
+        is_told.then(|| serde_json::from_str(data)).transpose()
     }
 }
 
@@ -63,7 +59,6 @@ impl Told for FleetEvent {
                 let PoliciesChange { items, removed, .. } = serde_json::from_str(data)?;
                 Some(Self::Changed { items, removed })
             }
-            "end" => Some(Self::End(serde_json::from_str(data)?)),
             _ => None,
         })
     }
@@ -98,11 +93,11 @@ impl<T: Told> Events<T> {
         }
     }
 
-    /// The next event; `None`: the stream has ended.
+    /// The next event; `None`: the stream has ended without a word.
     ///
     /// # Errors
-    /// It broke off, or is silent.
-    pub async fn next(&mut self) -> Result<Option<T>, Error> {
+    /// It was ended, broke off, or is silent.
+    pub async fn next(&mut self) -> Result<Option<T>, Stopped> {
         loop {
             while let Some(text) = self.lines.event() {
                 if let Some(event) = read(&text)? {
@@ -110,22 +105,21 @@ impl<T: Told> Events<T> {
                 }
             }
             if self.lines.0.len() > LONGEST {
-                return Err(Error::said(
-                    "the stream of the operator has an event without an end",
-                ));
+                let endless = "the stream of the operator has an event without an end";
+                return Err(Stopped::Broken(Error::said(endless)));
             }
             match timeout(WHOLE, self.body.next()).await {
                 Ok(Some(Ok(bytes))) => self.lines.0.extend_from_slice(&bytes),
-                Ok(Some(Err(error))) => return Err(unanswered(&error)),
+                Ok(Some(Err(error))) => return Err(Stopped::Broken(unanswered(&error))),
                 Ok(None) => return Ok(None),
-                Err(_) => return Err(silent()),
+                Err(_) => return Err(Stopped::Broken(silent())),
             }
         }
     }
 }
 
 /// `None`: a comment, or an event of a later version.
-fn read<T: Told>(text: &str) -> Result<Option<T>, Error> {
+fn read<T: Told>(text: &str) -> Result<Option<T>, Stopped> {
     let field = |name: &str| {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -133,7 +127,11 @@ fn read<T: Told>(text: &str) -> Result<Option<T>, Error> {
     let (Some(name), Some(data)) = (field("event"), field("data")) else {
         return Ok(None);
     };
-    T::read(name, data).map_err(|error| other_version(&error))
+    let wrong = |error| Stopped::Broken(other_version(&error));
+    if name == "end" {
+        return Err(Stopped::Ended(serde_json::from_str(data).map_err(wrong)?));
+    }
+    T::read(name, data).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -146,8 +144,8 @@ mod tests {
         for size in [1, 7, text.len()] {
             let pieces = text.as_bytes().chunks(size).map(<[u8]>::to_vec);
             let pieces: Vec<Result<_, std::io::Error>> = pieces.map(Ok).collect();
-            let mut events = Events::<Event>::of(Body::from_stream(futures::stream::iter(pieces)));
-            let Some(Event::End(problem)) = events.next().await.unwrap() else {
+            let mut events = Events::<PolicyAnswer>::of(Body::from_stream(futures::stream::iter(pieces)));
+            let Err(Stopped::Ended(problem)) = events.next().await else {
                 panic!("an end");
             };
             assert_eq!(problem.code, 404);

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
+use kube::core::DynamicObject;
 use kube::{Api, Client};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::archive::OBJECTS;
@@ -10,10 +12,11 @@ use crate::cli::documents::Documents;
 use crate::cli::{self, cluster as objects, output};
 use crate::http_api::paths;
 use crate::k8s;
-use crate::kubectl::cluster::Cluster;
+use crate::kubectl::cluster::{Cluster, resource_name};
 use crate::kubectl::error::Error;
 use crate::kubectl::live::LiveArguments;
-use distributary_api::ReplicaSetPolicy;
+use crate::render::Kind;
+use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::ids::PolicyKey;
 
 /// An annotation that has the policy once more.
@@ -32,13 +35,16 @@ impl Collected {
     /// # Errors
     /// The policy cannot be read.
     pub async fn of(cluster: &Cluster, name: &str) -> Result<Self, Error> {
-        let policy = cluster.policy(name).await?;
+        resource_name(name)?;
+        let (client, resource) = (cluster.client.clone(), k8s::policy_resource());
+        let policies: Api<DynamicObject> = Api::namespaced_with(client, &cluster.namespace, &resource);
+        let policy = json!(k8s::call(policies.get(name)).await?);
         let mut collected = Self {
             key: PolicyKey::new(&cluster.namespace, name),
             files: vec![],
             missing: vec![],
         };
-        collected.objects(&cluster.client, &policy).await;
+        collected.objects(&cluster.client, policy).await;
         let events = events(cluster, name).await;
         collected.add("events.yaml", events);
         Ok(collected)
@@ -81,18 +87,24 @@ impl Collected {
         self.add("decision.yaml", told.await);
     }
 
-    async fn objects(&mut self, client: &Client, policy: &ReplicaSetPolicy) {
-        let mut all = vec![shown(json!(policy))];
-        all[0]["apiVersion"] = json!("distributary.dev/v1alpha1");
-        all[0]["kind"] = json!("ReplicaSetPolicy");
-        match objects::objects(client, &self.key, &[]).await {
-            Ok(found) => all.extend(found.into_values().map(shown)),
-            Err(error) => self.note("objects of the policy", error),
+    async fn objects(&mut self, client: &Client, policy: Value) {
+        let read = ReplicaSetPolicy::deserialize(&policy);
+        let mut all = vec![of_kind(policy, "distributary.dev/v1alpha1", "ReplicaSetPolicy")];
+        for kind in Kind::ALL.iter().copied() {
+            match objects::objects_of_kind(client, &self.key, kind, &[]).await {
+                Ok(found) => all.extend(found.into_values().map(shown)),
+                Err(error) => self.note(&format!("{} objects of the policy", kind.name()), error),
+            }
         }
-        let mut named = Documents::default();
-        if let Err(error) = objects::complete(client, &mut named, policy).await {
-            self.note("objects that the policy names", error);
-        }
+        let named = match read {
+            Ok(policy) => self.named(client, &policy).await,
+            // The policy itself is told as it is.
+            Err(error) => {
+                let why = format!("objects that the policy names: it is of another version: {error}");
+                self.missing.push(why);
+                Documents::default()
+            }
+        };
         let services = named
             .services
             .values()
@@ -111,6 +123,22 @@ impl Collected {
         let text = documents.map(|documents| documents.join("---\n"));
         self.add_text(OBJECTS, text.map_err(Into::into));
         self.add("secrets.yaml", Ok(json!({"secrets": secrets})));
+    }
+
+    /// The Secrets, Services and EndpointSlices that the policy names.
+    async fn named(&mut self, client: &Client, policy: &ReplicaSetPolicy) -> Documents {
+        let mut named = Documents::default();
+        if let Err(error) = objects::complete(client, &mut named, policy).await {
+            self.note("objects that the policy names", error);
+        }
+        for name in validate::references(&policy.spec) {
+            let why = format!("secrets.yaml: the Secret {name} is not there, or you may not get it");
+            let key = (self.key.namespace.clone(), name);
+            if !named.secrets.contains_key(&key) {
+                self.missing.push(why);
+            }
+        }
+        named
     }
 
     fn note(&mut self, what: &str, error: cli::Error) {

@@ -9,10 +9,11 @@ use crate::cli::explain;
 use crate::cli::output::Table;
 use crate::clock::timestamp;
 use crate::http_api::answers::{PolicyAnswer, ServerAnswer};
+use crate::kubectl::cluster::Policy;
 use crate::kubectl::figures;
 use crate::kubectl::stats;
 use crate::render::cause;
-use distributary_api::{LagStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, RouteStatus, ServerStatus};
+use distributary_api::{LagStatus, ReplicaSetPolicyStatus, RouteStatus, ServerStatus};
 
 /// A policy as it is shown.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ struct Server {
 
 impl View {
     /// `live`: what the operator knows of it right now.
-    pub fn new(object: &ReplicaSetPolicy, live: Option<&PolicyAnswer>) -> Self {
+    pub fn new(object: &Policy, live: Option<&PolicyAnswer>) -> Self {
         let status = object.status.clone();
         let described = status.as_ref().and_then(|status| status.observed_generation);
         let endpoints = status.iter().flat_map(|status| &status.endpoints);

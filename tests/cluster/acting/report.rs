@@ -94,10 +94,32 @@ pub async fn report(plane: Arc<ControlPlane>) -> Result<()> {
             .iter()
             .any(|(path, text)| path.ends_with("objects.yaml") && text.contains("CircuitOpen"))
     );
+    half(&it, commands[0]).await?;
     Person::nobody(&it)
         .await?
         .fails(commands[0], 1, "Error from server (Forbidden): ")
         .await
+}
+
+/// What may not be read takes nothing else along.
+async fn half(it: &Fixture, command: &str) -> Result<()> {
+    let half = json!([
+        {"apiGroups": ["distributary.dev"], "resources": ["replicasetpolicies"], "verbs": ["get"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},
+    ]);
+    let half = Person::with(it, "cli-half", half).await?;
+    let (code, _, err) = half.run(command).await?;
+    for missing in [
+        "Service objects of the policy: Error from server (Forbidden)",
+        "ConfigMap objects of the policy: Error from server (Forbidden)",
+        "secrets.yaml: the Secret probe is not there, or you may not get it",
+    ] {
+        ensure!(code == 0 && err.contains(missing), "{code} {err}");
+    }
+    let files = unpacked(&std::fs::read(half.file("report.tar.gz"))?)?;
+    let objects = files.iter().find(|(path, _)| path.ends_with("objects.yaml"));
+    ensure!(objects.is_some_and(|(_, text)| text.contains("kind: EndpointSlice")));
+    Ok(())
 }
 
 /// The names and texts of an archive.

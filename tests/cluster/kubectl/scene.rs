@@ -130,7 +130,7 @@ impl Scene {
     }
 
     /// The binary by a name of the plugin.
-    fn plugin(&self, name: &str) -> Result<PathBuf> {
+    pub fn plugin(&self, name: &str) -> Result<PathBuf> {
         let link = self.directory.join(name);
         if !link.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_distributary"), &link)?;
@@ -145,7 +145,7 @@ fn has_live(arguments: &[&str]) -> bool {
     arguments.iter().any(|argument| live.contains(argument)) && !arguments.contains(&"--operator-namespace")
 }
 
-async fn ended(command: &mut Command) -> Result<Ended> {
+pub async fn ended(command: &mut Command) -> Result<Ended> {
     let output = wait::within("the command to end", SOON, command.output()).await?;
     Ok(Ended {
         code: output.status.code().context("a code")?,

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 use distributary_api::ReplicaSetPolicy;
 use harness::ControlPlane;
 use harness::wait::{self, Stopwatch};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::scene::{Caller, Scene, flags_of_server};
+use super::scene::{Caller, POD, Scene, flags_of_server};
 use crate::fixture::{SOON, addresses};
 
 /// The cells of the row that begins with this.
@@ -79,14 +80,19 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
             ),
         "{nobody:?}"
     );
-    for command in ["status", "stats", "routes", "explain", "report"] {
-        let missing = scene.run(Caller::Reader, &[command, "carts"]).await?;
+    for command in [
+        &["status", "carts"][..],
+        &["status", "carts", "--watch"],
+        &["stats", "carts"],
+        &["routes", "carts"],
+        &["explain", "carts"],
+        &["report", "carts"],
+    ] {
+        let missing = scene.run(Caller::Reader, command).await?;
+        let said = "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found\n";
         ensure!(
-            missing.code == 1
-                && missing.err.contains(
-                    "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
-                ),
-            "{command}: {missing:?}"
+            missing.code == 1 && missing.err == said,
+            "{command:?}: {missing:?}"
         );
     }
     formats(&scene).await
@@ -168,6 +174,29 @@ pub async fn verbs(plane: Arc<ControlPlane>) -> Result<()> {
         "{ended:?}"
     );
     ensure!(row(&ended.out, "orders")?[1] == "True", "{ended:?}");
+    // Its Pod, too, as where a node was lost.
+    let now = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    scene.it.api::<Pod>().delete(POD, &now).await?;
+    let gone = format!(
+        "no operator leads: the Pod {}/{POD}, which held the Lease last, is not there any more",
+        &*scene.it.namespace
+    );
+    wait::eventually("the end of the Pod to be told", SOON, || async {
+        let ended = scene.run(Caller::Reader, &["health"]).await?;
+        ensure!(ended.code == 0 && ended.err.contains(&gone), "{ended:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    for (flag, words) in [
+        ("--operator-namespace=", "name may not be empty"),
+        ("--lease-name=a/b", "invalid name \"a/b\": [may not contain '/']"),
+    ] {
+        let wrong = scene.run(Caller::Reader, &["api-ca", flag]).await?;
+        ensure!(wrong.code == 2 && wrong.err.contains(words), "{wrong:?}");
+    }
     Ok(())
 }
 
@@ -322,6 +351,12 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         );
         watches.push((caller, child, lines));
     }
+    // Who reads a watch may stop reading, as head does.
+    let mut unread = scene.command(Caller::Reader, &["health", "--watch"]).await?;
+    let mut unread = unread.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(unread.stdout.take().context("an output")?).lines();
+    wait::within("the head", SOON, lines.next_line()).await?;
+    drop(lines);
     let goal = "--for=reason=replica-1=CircuitOpen";
     let mut waiting = scene
         .command(Caller::Viewer, &["wait", "orders", goal, "--timeout=1m"])
@@ -334,6 +369,8 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         ended.stdout == b"replicasetpolicy.distributary.dev/orders condition met\n",
         "{ended:?}"
     );
+    let ended = wait::within("the watch that nobody reads to end", SOON, unread.wait()).await?;
+    ensure!(ended.success(), "{ended:?}");
     for (caller, _child, lines) in &mut watches {
         let falls = async {
             while let Some(line) = lines.next_line().await? {
@@ -359,8 +396,7 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
         "{status:?}"
     );
-    let policies = scene.it.api::<ReplicaSetPolicy>();
-    policies.delete("orders", &DeleteParams::default()).await?;
+    deleted(&scene).await?;
     for (caller, child, _) in &mut watches {
         let said = child.stderr.take().context("what it says")?;
         let mut said = BufReader::new(said).lines();
@@ -376,5 +412,29 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
             .await
             .with_context(|| format!("{caller:?}"))?;
     }
+    Ok(())
+}
+
+/// A status that is followed ends with its policy.
+async fn deleted(scene: &Scene) -> Result<()> {
+    let mut watched = scene
+        .command(Caller::Reader, &["status", "orders", "--watch"])
+        .await?;
+    watched.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watched = watched.kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(watched.stdout.take().context("an output")?).lines();
+    wait::within("the first table", SOON, lines.next_line()).await?;
+    let policies = scene.it.api::<ReplicaSetPolicy>();
+    policies.delete("orders", &DeleteParams::default()).await?;
+    // Nothing is said but that it is gone.
+    let ended = wait::within("the watch to end", SOON, watched.wait_with_output()).await?;
+    let said = String::from_utf8(ended.stderr)?;
+    ensure!(
+        ended.status.code() == Some(1)
+            && said.lines().count() == 1
+            && said
+                .starts_with("Error from server (NotFound): replicasetpolicies.distributary.dev \"orders\" "),
+        "{said}"
+    );
     Ok(())
 }

@@ -34,7 +34,43 @@ pub async fn codes(plane: Arc<ControlPlane>) -> Result<()> {
             ensure!(told || is_offline(&words), "{words:?} as {caller:?}: {ended:?}");
         }
     }
+    instead(&scene).await?;
     completion(&scene).await
+}
+
+/// The commands that the plugin takes the place of, each with a word of what it showed.
+const BEFORE: [(&str, &str); 4] = [
+    ("db:replica-health", "REASON"),
+    ("db:replica-stats", "SESSIONS"),
+    ("db:router-stats", "ROUTE"),
+    ("db:force-health-check", " checked"),
+];
+
+/// The table of docs/cli.md has these commands and no others, and what it names in their place does their work.
+async fn instead(scene: &Scene) -> Result<()> {
+    let page = include_str!("../../../docs/cli.md");
+    let (_, table) = page.split_once("\n| before | now |\n").context("the table")?;
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let rows: Vec<_> = rows.map(cells).collect();
+    ensure!(rows.len() == BEFORE.len(), "{rows:?}");
+    for (row, (before, word)) in rows.iter().zip(BEFORE) {
+        ensure!(row[0] == format!("`{before}`"), "{row:?} is not {before}");
+        let commands: Vec<_> = row[1].split('`').skip(1).step_by(2).collect();
+        ensure!(!commands.is_empty(), "{row:?}");
+        for command in commands {
+            let words = command.strip_prefix("kubectl distributary ");
+            let words = words
+                .context("a command of the plugin")?
+                .replace("POLICY", "orders");
+            let words: Vec<_> = words.split(' ').collect();
+            let ended = scene.run(Caller::Editor, &words).await?;
+            ensure!(
+                ended.code == 0 && ended.err.is_empty() && ended.out.contains(word),
+                "{command}: {ended:?}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// They warn of what the files do not have.
@@ -93,6 +129,11 @@ async fn completion(scene: &Scene) -> Result<()> {
     ensure!(by_script.out.starts_with("stats\nstatus\n:4"), "{by_script:?}");
     let policies = asked(&["status", ""]).await?;
     ensure!(policies.starts_with("orders\n:4"), "{policies}");
+    let endpoints = asked(&["drain", "orders", ""]).await?;
+    ensure!(
+        endpoints.starts_with("primary\nreplica-1\nreplica-2\n:4"),
+        "{endpoints}"
+    );
     let elsewhere = asked(&["-n", "kube-system", "status", ""]).await?;
     ensure!(elsewhere.starts_with(":4"), "{elsewhere}");
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use harness::{ControlPlane, wait};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use super::scene::{Caller, Scene};
@@ -61,10 +61,11 @@ pub async fn shown(plane: Arc<ControlPlane>) -> Result<()> {
     drop(child);
 
     let once = scene.command(Caller::Reader, &["status", "orders"]).await?;
-    for (variable, has_colours) in [("", true), ("NO_COLOR", false)] {
+    for (variable, value, has_colours) in [("", "", true), ("NO_COLOR", "1", false), ("TERM", "dumb", false)]
+    {
         let mut command = on_terminal(&once);
         if !variable.is_empty() {
-            command.env(variable, "1");
+            command.env(variable, value);
         }
         let ended = wait::within("the command to end", SOON, command.output()).await?;
         let text = String::from_utf8_lossy(&ended.stdout);
@@ -72,8 +73,41 @@ pub async fn shown(plane: Arc<ControlPlane>) -> Result<()> {
         ensure!(text.contains(GREEN) == has_colours, "{variable}: {text:?}");
         ensure!(text.contains('\u{1b}') == has_colours, "{variable}: {text:?}");
     }
+    // Nor is anything erased where nobody obeys.
+    let mut child = on_terminal(&command).env("TERM", "dumb").spawn()?;
+    let mut out = BufReader::new(child.stdout.take().context("an output")?).lines();
+    wait::within("the first table", SOON, out.next_line())
+        .await?
+        .filter(|line| !line.contains('\u{1b}'))
+        .context("a plain line")?;
+    drop(child);
     // To a file there are none.
     let plain = scene.run(Caller::Reader, &["status", "orders"]).await?;
     ensure!(!plain.out.contains('\u{1b}'), "{plain:?}");
+    asked(&scene).await
+}
+
+/// Whoever sits there writes one line, and is spared what is no text.
+async fn asked(scene: &Scene) -> Result<()> {
+    let add = ["add", "orders", "replica-9", "-", "--disabled", "--dry-run"];
+    let mut child = on_terminal(&scene.command(Caller::Editor, &add).await?).spawn()?;
+    let mut input = child.stdin.take().context("an input")?;
+    input.write_all(b"postgresql://10.0.0.9:5432/app\n").await?;
+    let ended = wait::within("the command to end", SOON, child.wait_with_output()).await?;
+    drop(input);
+    let text = String::from_utf8_lossy(&ended.stdout);
+    ensure!(
+        ended.status.success() && text.contains("replica-9 added (server dry run)"),
+        "{text:?}"
+    );
+    let report = scene
+        .command(Caller::Reader, &["report", "orders", "--to", "-"])
+        .await?;
+    let ended = wait::within("the command to end", SOON, on_terminal(&report).output()).await?;
+    let text = String::from_utf8_lossy(&ended.stdout);
+    ensure!(
+        ended.status.code() == Some(1) && text.contains("error: standard output is a terminal"),
+        "{text:?}"
+    );
     Ok(())
 }

@@ -11,6 +11,7 @@ mod flips;
 mod followers;
 mod foreign;
 mod growth;
+mod plugin;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,10 +36,11 @@ enum Figure {
     Connections,
     Foreign,
     Growth,
+    Plugin,
 }
 
 impl Figure {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Endpoints,
         Self::EndpointsTls,
         Self::Flips,
@@ -47,6 +49,7 @@ impl Figure {
         Self::Connections,
         Self::Foreign,
         Self::Growth,
+        Self::Plugin,
     ];
 
     const fn name(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Figure {
             Self::Connections => "connections",
             Self::Foreign => "foreign",
             Self::Growth => "growth",
+            Self::Plugin => "plugin",
         }
     }
 
@@ -72,6 +76,7 @@ impl Figure {
             Self::Connections => connections::measure().await,
             Self::Foreign => foreign::measure().await,
             Self::Growth => growth::measure().await,
+            Self::Plugin => plugin::measure().await,
         }
     }
 }

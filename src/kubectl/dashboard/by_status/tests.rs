@@ -1,8 +1,9 @@
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::*;
 
-fn object() -> ReplicaSetPolicy {
+fn document() -> Value {
     let endpoint = |id: &str, lag: u64| {
         json!({
             "id": id, "role": "Standby", "circuit": "Closed", "eligible": true, "reason": "Serving", "effectiveWeight": 1,
@@ -24,7 +25,7 @@ fn object() -> ReplicaSetPolicy {
         pod("10.1.0.2", false),
         pod("10.1.0.3", true)
     ]);
-    serde_json::from_value(json!({
+    json!({
         "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy",
         "metadata": {"namespace": "shop", "name": "orders"},
         "spec": {
@@ -42,8 +43,11 @@ fn object() -> ReplicaSetPolicy {
                 {"name": "ro", "state": "Served", "endpoints": ["replica-1", "replica-2", "replica-3"]},
             ],
         },
-    }))
-    .unwrap()
+    })
+}
+
+fn object<T: DeserializeOwned>() -> T {
+    serde_json::from_value(document()).unwrap()
 }
 
 #[test]
@@ -72,18 +76,16 @@ fn a_route_leads_to_what_is_known_of_its_servers() {
 fn the_worst_lag_is_that_of_a_replica() {
     assert_eq!(item(&object()).worst_lag_milliseconds, Some(120));
     assert_eq!(policy(&object()).statistics.worst_lag_milliseconds, Some(120));
-    let mut after_failover = object();
-    let holder = |id: &str| distributary_api::PrimaryStatus {
-        id: id.to_owned(),
-        ..distributary_api::PrimaryStatus::default()
-    };
-    after_failover.status.as_mut().unwrap().primary = Some(holder("replica-1"));
-    assert_eq!(item(&after_failover).worst_lag_milliseconds, Some(9_000));
+    // The declared primary is one once another server takes the writes.
+    let mut moved = document();
+    moved["status"]["primary"] = json!({"id": "replica-1", "declared": "primary"});
+    let moved: Policy = serde_json::from_value(moved).unwrap();
+    assert_eq!(item(&moved).worst_lag_milliseconds, Some(9_000));
 }
 
 #[test]
 fn what_must_happen_next_is_what_explain_says() {
-    let mut object = object();
+    let mut object: ReplicaSetPolicy = object();
     let primary = &mut object.status.as_mut().unwrap().endpoints[0].server;
     (primary.role, primary.reason) = ("Primary".to_owned(), "Held".to_owned());
     primary.held_despite = Some("CircuitOpen".to_owned());
@@ -93,5 +95,18 @@ fn what_must_happen_next_is_what_explain_says() {
     assert!(
         next.starts_with("Bring the server back. If it is lost, "),
         "{next}"
+    );
+}
+
+#[test]
+fn a_policy_of_a_later_version_is_listed() {
+    let mut later = document();
+    later["spec"]["loadBalancing"] = json!({"strategy": "Later"});
+    later["spec"]["replicas"][0]["region"] = json!("eu-west");
+    let later: Policy = serde_json::from_value(later).unwrap();
+    let item = item(&later);
+    assert_eq!(
+        (item.name.as_str(), item.regions),
+        ("orders", Some(vec!["eu-west".to_owned()]))
     );
 }

@@ -11,7 +11,7 @@ fn ago(seconds: i64) -> String {
 }
 
 /// A primary, a replica that is well, and one that is down.
-fn object() -> ReplicaSetPolicy {
+fn object() -> Policy {
     let endpoint = |id: &str, role: &str, reason: &str, since: i64| {
         json!({
             "id": id, "role": role, "circuit": "Closed", "eligible": reason == "Serving", "reason": reason,
@@ -29,7 +29,8 @@ fn object() -> ReplicaSetPolicy {
     from_value(json!({
         "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy",
         "metadata": {"namespace": "shop", "name": "orders", "generation": 1},
-        "spec": {"primary": {"host": "pg-0.example.com"}},
+        // Of a later version.
+        "spec": {"primary": {"host": "pg-0.example.com"}, "loadBalancing": {"strategy": "Later"}},
         "status": {
             "observedGeneration": 1,
             "conditions": [condition("Ready", "Routable", "Reads and writes are routed.")],
