@@ -243,20 +243,37 @@ impl Connection {
 }
 
 impl Manager for Opener {
-    type Type = Connection;
+    /// In a box: it is moved some times for each request.
+    type Type = Box<Connection>;
     type Error = FailureKind;
 
-    async fn create(&self) -> Result<Connection, FailureKind> {
+    async fn create(&self) -> Result<Box<Connection>, FailureKind> {
         // Rare and large.
-        Box::pin(self.open()).await
+        let opened = Box::pin(self.open()).await?;
+        Ok(Box::new(opened))
     }
 
-    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<FailureKind> {
-        let old = metrics.age() > self.age || metrics.last_used() > self.idle;
-        if old || !connection.is_clean() {
+    async fn recycle(
+        &self,
+        connection: &mut Box<Connection>,
+        metrics: &Metrics,
+    ) -> RecycleResult<FailureKind> {
+        if !connection.is_clean() || self.is_worn(metrics) {
             return Err(RecycleError::message("it is not used again"));
         }
         Ok(())
+    }
+}
+
+impl Opener {
+    /// It is too old, or nobody has used it for too long.
+    fn is_worn(&self, metrics: &Metrics) -> bool {
+        // One reading of the clock serves for both.
+        let unused = metrics.last_used();
+        let before = metrics.recycled.map_or(Duration::ZERO, |used| {
+            used.saturating_duration_since(metrics.created)
+        });
+        unused > self.idle || before + unused > self.age
     }
 }
 

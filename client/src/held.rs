@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::CancelToken;
 
-use crate::connection::Opener;
+use crate::connection::{Connection, Opener};
 use crate::server::{InFlight, Server};
 use crate::wire::Encrypted;
 
@@ -103,6 +103,12 @@ impl Held {
             cancelled: AtomicBool::new(false),
             _in_flight: server.begin(),
         })
+    }
+
+    /// `None`: it is on its way back.
+    pub fn connection(&self) -> Option<&Connection> {
+        let object = self.object.as_ref()?;
+        Some(&***object)
     }
 }
 

@@ -72,7 +72,7 @@ impl Checkout {
     }
 
     pub fn connection(&self) -> Option<&Connection> {
-        self.held.object.as_deref()
+        self.held.connection()
     }
 
     /// Statements of the closure that the server has carried out.
@@ -191,7 +191,7 @@ struct Running {
 
 impl Running {
     fn connection(&self) -> Result<&Connection, Error> {
-        self.held.object.as_deref().ok_or(Error::SessionEnded)
+        self.held.connection().ok_or(Error::SessionEnded)
     }
 
     /// It was answered.
