@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
+use tracing::{Instrument, Level, Span};
 
 use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
@@ -69,14 +70,7 @@ impl Shared {
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
             seen: Mutex::default(),
-            span: tracing::debug_span!(
-                "read",
-                operation = query.operation_name(),
-                route = Empty,
-                endpoint = Empty,
-                second_attempts = Empty,
-                error = Empty
-            ),
+            span: span(query),
         };
         let result = self.rounds(&reading).instrument(reading.span.clone()).await;
         note_error(&reading.span, result.as_ref().err());
@@ -274,6 +268,21 @@ impl Shared {
             Some(statements) => checkout.say(&statements).await,
         }
     }
+}
+
+/// Where a read is told; none, where nobody listens.
+fn span(query: &Query) -> Span {
+    if Level::DEBUG > LevelFilter::current() {
+        return Span::none();
+    }
+    tracing::debug_span!(
+        "read",
+        operation = query.operation_name(),
+        route = Empty,
+        endpoint = Empty,
+        second_attempts = Empty,
+        error = Empty
+    )
 }
 
 /// The way of a read: where it must see what was written just now, and no token proves that, to the primary.
