@@ -6,53 +6,13 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_postgres::CancelToken;
 
 use crate::connection::{Connection, Opener};
 use crate::server::{InFlight, Server};
-use crate::wire::Encrypted;
 
-/// A cancellation has so long, its connection included.
-const CANCEL: Duration = Duration::from_secs(1);
-/// Cancellations under way at once; others wait. As each keeps the place of its connection in the pool, they are no more than those.
-const CANCELS: usize = 64;
 /// To reset a session takes so long at most.
 const RESETTING: Duration = Duration::from_secs(1);
-
-/// Sends cancellations, some at a time.
-#[derive(Clone)]
-pub struct Cancels(Arc<Semaphore>);
-
-impl Default for Cancels {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CANCELS)))
-    }
-}
-
-impl Cancels {
-    /// Ends what is under way on a connection, and drops what keeps it.
-    pub fn cancel(&self, token: CancelToken, server: Arc<Server>, keeps: impl Send + 'static) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        let places = Arc::clone(&self.0);
-        runtime.spawn(async move {
-            let _place = places.acquire_owned().await;
-            let cancelled = async {
-                let opener = server.opener();
-                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
-                if let Ok(stream) = stream {
-                    let _ = token.cancel_query_raw(stream, Encrypted).await;
-                }
-            };
-            // The connection is closed in any case.
-            let _ = timeout(CANCEL, cancelled).await;
-            drop(keeps);
-        });
-    }
-}
 
 /// A connection that is closed where it is dropped, and has its place in the pool until then.
 struct Closing(Option<Object<Opener>>);
@@ -85,7 +45,6 @@ pub struct Held {
     pub server: Arc<Server>,
     /// Taken when it is dropped.
     pub object: Option<Object<Opener>>,
-    pub cancels: Cancels,
     /// Statements that were begun and are not answered; one whose future was dropped stays.
     pub busy: AtomicU32,
     /// A cancellation was sent.
@@ -94,11 +53,10 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
+    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Arc<Self> {
         Arc::new(Self {
             server: Arc::clone(server),
             object: Some(object),
-            cancels,
             busy: AtomicU32::new(0),
             cancelled: AtomicBool::new(false),
             _in_flight: server.begin(),
@@ -127,7 +85,7 @@ impl Drop for Held {
         let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
         let closing = Closing(Some(object));
         if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
-            self.cancels.cancel(token, Arc::clone(&self.server), closing);
+            self.server.cancel(token, closing);
         }
     }
 }

@@ -8,6 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use deadpool::Runtime;
 use deadpool::managed::{BuildError, Object, Pool, PoolError, TimeoutType, Timeouts};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_postgres::CancelToken;
 
 use distributary_core::Moment;
 use distributary_core::observation::{FailureClass, FailureKind};
@@ -19,7 +23,7 @@ use crate::gate::{CircuitRules, Gate};
 use crate::kinds::Kinds;
 use crate::latency::Latency;
 use crate::routes::Candidate;
-use crate::wire::Heard;
+use crate::wire::{Encrypted, Heard};
 
 /// An endpoint that sends nothing for so long while requests wait is asked for a sign of life.
 pub const QUIET: Duration = Duration::from_millis(100);
@@ -30,6 +34,11 @@ const LONGEST_QUIET: u32 = 3;
 /// From one attempt to find out whether a target is back to the next one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A cancellation has so long, its connection included.
+const CANCEL: Duration = Duration::from_secs(1);
+/// Cancellations of a server under way at once; others wait. As each keeps the place of its connection in the pool, they are no more
+/// than those.
+const CANCELS: usize = 64;
 
 /// A target.
 pub struct Server {
@@ -51,6 +60,7 @@ pub struct Server {
     refusal: ArcSwapOption<FailureKind>,
     /// The newest ping.
     pinged: tokio::sync::Mutex<Option<Ping>>,
+    cancels: Semaphore,
 }
 
 impl Server {
@@ -94,6 +104,7 @@ impl Server {
             recovers: Recovery::default(),
             refusal: ArcSwapOption::empty(),
             pinged: tokio::sync::Mutex::default(),
+            cancels: Semaphore::new(CANCELS),
         });
         if before.is_some() {
             server.recover();
@@ -139,6 +150,27 @@ impl Server {
 
     pub fn opener(&self) -> &Opener {
         self.pool.manager()
+    }
+
+    /// Ends what is under way on a connection, and drops what keeps it.
+    pub fn cancel(self: &Arc<Self>, token: CancelToken, keeps: impl Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let server = Arc::clone(self);
+        runtime.spawn(async move {
+            let _place = server.cancels.acquire().await;
+            let cancelled = async {
+                let opener = server.opener();
+                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
+                if let Ok(stream) = stream {
+                    let _ = token.cancel_query_raw(stream, Encrypted).await;
+                }
+            };
+            // The connection is closed in any case.
+            let _ = timeout(CANCEL, cancelled).await;
+            drop(keeps);
+        });
     }
 
     /// Closes the connections that nobody uses.

@@ -13,7 +13,7 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
-use crate::held::{Busy, Cancels, Held};
+use crate::held::{Busy, Held};
 use crate::server::Server;
 use crate::token::{POSITION, Position};
 use crate::wire::seen;
@@ -47,8 +47,8 @@ pub(crate) struct Checkout {
 }
 
 impl Checkout {
-    pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
-        let held = Held::new(server, object, cancels);
+    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Arc<Self> {
+        let held = Held::new(server, object);
         let desk = Arc::new(Desk {
             server: Arc::clone(server),
             held: Mutex::new(Some(Arc::clone(&held))),
@@ -176,8 +176,8 @@ impl Drop for Checkout {
             if Arc::strong_count(&self.held) > 1 {
                 self.spoil();
                 self.held.cancelled.store(true, Ordering::Release);
-                let (token, server) = (connection.client.cancel_token(), Arc::clone(&self.server));
-                self.held.cancels.cancel(token, server, Arc::clone(&self.held));
+                let token = connection.client.cancel_token();
+                self.server.cancel(token, Arc::clone(&self.held));
             }
         }
     }

@@ -16,7 +16,6 @@ use distributary_probe::{Clock, meaning};
 
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
-use crate::held::Cancels;
 use crate::lag::Heads;
 use crate::query::Query;
 use crate::session::Checkout;
@@ -35,7 +34,6 @@ pub struct Shared {
     /// Of a request that says nothing else.
     pub deadline: Duration,
     pub budget: Budget,
-    pub cancels: Cancels,
     pub counts: Counts,
     pub heads: Arc<Heads>,
     snapshot: ArcSwap<Snapshot>,
@@ -76,7 +74,6 @@ impl Shared {
             settings,
             deadline,
             budget: Budget::new(clock.now()),
-            cancels: Cancels::default(),
             counts: Counts::default(),
             heads: Arc::default(),
             snapshot: ArcSwap::from_pointee(snapshot),

@@ -178,7 +178,7 @@ impl Shared {
             (not_done(Error::Connect(TargetFailure { endpoint, reason })), true)
         })?;
         progress.span.record("endpoint", server.id.as_str());
-        let checkout = Checkout::new(server, object, self.cancels.clone());
+        let checkout = Checkout::new(server, object);
         if let Err(error) = self.prepare(&checkout, Access::ReadWrite, query).await {
             judge(&checkout, &error, started, self.clock);
             return Err((not_done(error), true));

@@ -77,7 +77,7 @@ impl Shared {
             Ok(connected) => connected,
             Err((server, ended)) => return (seen, server, ended),
         };
-        let checkout = Checkout::new(&server, object, self.cancels.clone());
+        let checkout = Checkout::new(&server, object);
         let _ = seen.set(Arc::downgrade(&checkout));
         let result = self.run_read(&checkout, reading).await;
         checkout.end();
