@@ -42,24 +42,22 @@ fn reset(object: Object<Opener>) {
 
 /// A connection that is used by one request, and by the statements of its closure that are under way.
 pub struct Held {
-    pub server: Arc<Server>,
     /// Taken when it is dropped.
     pub object: Option<Object<Opener>>,
     /// Statements that were begun and are not answered; one whose future was dropped stays.
     pub busy: AtomicU32,
     /// A cancellation was sent.
     pub cancelled: AtomicBool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Held {
     pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Arc<Self> {
         Arc::new(Self {
-            server: Arc::clone(server),
             object: Some(object),
             busy: AtomicU32::new(0),
             cancelled: AtomicBool::new(false),
-            _in_flight: server.begin(),
+            in_flight: server.begin(),
         })
     }
 
@@ -85,7 +83,7 @@ impl Drop for Held {
         let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
         let closing = Closing(Some(object));
         if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
-            self.server.cancel(token, closing);
+            self.in_flight.server().cancel(token, closing);
         }
     }
 }

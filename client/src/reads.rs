@@ -34,7 +34,7 @@ mod lag;
 mod watch;
 
 use attempt::{Ended, Reading, failure};
-use attempts::{Attempts, From, Seen, Whom};
+use attempts::{Attempts, From, Whom};
 use few::{Few, Running};
 use watch::Watch;
 
@@ -69,7 +69,7 @@ impl Shared {
             until: started + limit,
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
-            seen: Mutex::default(),
+            under_way: Mutex::default(),
             span: span(query),
         };
         let result = self.rounds(&reading).instrument(reading.span.clone()).await;
@@ -106,12 +106,10 @@ impl Shared {
     /// The deadline of a read has passed: it counts against those that owe it an answer.
     fn note_overdue<F>(&self, reading: &Reading<'_, F>, snapshot: &Snapshot, kind: Option<&str>) {
         let Some(kind) = kind else { return };
-        let seen = reading.seen.lock();
-        for checkout in seen.iter().filter_map(|seen| seen.get()?.upgrade()) {
-            if checkout.owes() {
-                let (kinds, now) = (&checkout.server.kinds, self.clock.now());
-                kinds.failed(kind, &snapshot.rules, reading.started, now);
-            }
+        let under_way = reading.under_way.lock();
+        for desk in under_way.desks().filter(|desk| desk.owes()) {
+            let (kinds, now) = (&desk.server.kinds, self.clock.now());
+            kinds.failed(kind, &snapshot.rules, reading.started, now);
         }
     }
 
@@ -129,7 +127,7 @@ impl Shared {
         let choice = route(snapshot, reading.query)?;
         reading.span.record("route", choice.route);
         let most = snapshot.table.retry_attempts;
-        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
+        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.under_way);
         let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
         let place = pin!(None);
         let (mut running, mut silences) = (Running::new(place), Few::new());
@@ -140,13 +138,12 @@ impl Shared {
         loop {
             let may_hedge = own.is_none() && effort.spent < most;
             if let Some(from) = next.take() {
-                let seen = attempts.begin();
-                if let From::One(server) = &from {
-                    let attempt = (Arc::clone(server), Arc::clone(&seen));
-                    let before = watch.begin(attempt, server.latency.p99(), now);
+                let number = attempts.begin();
+                if let From::One(server) = from {
+                    let before = watch.begin((server, number), server.latency.p99(), now);
                     silences.extend(before.map(silence));
                 }
-                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind, now)));
+                running.push(self.attempt(from, number, reading, (snapshot, attempts.kind, now)));
                 let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
                 timer.set(Clock::sleep(watch.left(hedges, now)));
             }
@@ -155,15 +152,15 @@ impl Shared {
             }
             tokio::select! {
                 biased;
-                (seen, server, ended) = running.next() => {
-                    attempts.end(&seen, server.as_ref());
+                (number, server, ended) = running.next() => {
+                    attempts.end(number, server);
                     // A failure of an attempt that had a connection: another one is a second attempt.
                     let mut lost = None;
                     match ended {
                         Ended::Done(value) => {
                             if let Some(server) = server {
                                 reading.span.record("endpoint", server.id.as_str());
-                                self.note_server(snapshot, &server);
+                                self.note_server(snapshot, server);
                             }
                             reading.span.record("second_attempts", effort.spent);
                             return Ok(value);
@@ -177,7 +174,7 @@ impl Shared {
                             }
                         }
                         Ended::Elsewhere(reason, error) => {
-                            attempts.reasons.extend(server.map(|server| failure(&server, reason)));
+                            attempts.reasons.extend(server.map(|server| failure(server, reason)));
                             // A replica that is not as new as a token has not failed.
                             lost = Some(error).filter(|_| !reason.is_of_age());
                             attempts.had_connection |= lost.is_some();
@@ -199,9 +196,9 @@ impl Shared {
                         return Err(own);
                     }
                 }
-                seen = silences.next() => {
+                number = silences.next() => {
                     let whom = attempts.whom();
-                    let hedges = may_hedge && attempts.is_under_way(&seen) && attempts.are_unanswered();
+                    let hedges = may_hedge && attempts.is_under_way(number) && attempts.are_unanswered();
                     if hedges && attempts.has_other(whom) && self.spend(effort, most) {
                         next = attempts.next(whom);
                         now = self.clock.now();
@@ -299,7 +296,7 @@ fn route<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<RouteChoice<'a>, N
 }
 
 /// The attempt whose server fell silent.
-async fn silence(((server, seen), since): ((Arc<Server>, Seen), Moment)) -> Seen {
+async fn silence(((server, number), since): ((&Arc<Server>, u32), Moment)) -> u32 {
     server.falls_silent(since).await;
-    seen
+    number
 }

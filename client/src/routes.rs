@@ -91,20 +91,20 @@ impl<T: Candidate> Picker<T> {
     }
 
     /// Whether there is anybody but these. It takes no turn.
-    pub fn has_other(&self, tried: &[Arc<T>]) -> bool {
+    pub fn has_other(&self, tried: &[&Arc<T>]) -> bool {
         self.targets()
             .any(|target| !tried.iter().any(|other| Arc::ptr_eq(other, target)))
     }
 
     /// Whether there is anybody but these who takes requests. It takes no turn.
-    pub fn admits(&self, tried: &[Arc<T>]) -> bool {
+    pub fn admits(&self, tried: &[&Arc<T>]) -> bool {
         let fresh = |target: &&Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         self.targets().filter(fresh).any(|target| target.share(None) > 0)
     }
 
     /// Whose turn it is to serve a request of this kind: of the lowest order that has any that admits it. Where nobody does, the one
     /// that failed longest ago, of those first that take requests of any kind. None of `tried` is taken; `None`: nobody else is there.
-    pub fn pick(&self, tried: &[Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
+    pub fn pick(&self, tried: &[&Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
         let fresh = |target: &Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         for tier in &self.tiers {
             let Some(turn) = tier.turn() else { continue };

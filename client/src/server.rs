@@ -237,7 +237,7 @@ impl Server {
     }
 
     /// Returns once the target is suspected because it is silent, while a request waits that began at `since`; never, where it is not.
-    pub async fn falls_silent(self: Arc<Self>, since: Moment) {
+    pub async fn falls_silent(self: &Arc<Self>, since: Moment) {
         loop {
             let quiet = self.heard.ago().min(self.clock.now().since(since));
             if quiet < QUIET {
@@ -373,6 +373,12 @@ impl Candidate for Server {
 /// A request that is under way.
 pub struct InFlight(Arc<Server>);
 
+impl InFlight {
+    pub const fn server(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -442,11 +448,8 @@ mod tests {
     async fn a_slow_server_is_asked_for_a_sign_of_life_ever_less_often() {
         let (address, asked) = answering();
         let server = server(address, None);
-        let silent = tokio::time::timeout(
-            Duration::from_secs(2),
-            Arc::clone(&server).falls_silent(server.clock.now()),
-        )
-        .await;
+        let silent =
+            tokio::time::timeout(Duration::from_secs(2), server.falls_silent(server.clock.now())).await;
         assert!(silent.is_err() && !server.gate.is_suspected(), "it answers");
         // After 0.1, 0.3, 0.7 and 1.5 s.
         let asked = asked.load(Ordering::SeqCst);

@@ -30,8 +30,8 @@ pub enum Freshness {
 }
 
 /// What a request and the sessions of its closure share.
-struct Desk {
-    server: Arc<Server>,
+pub(crate) struct Desk {
+    pub server: Arc<Server>,
     /// `None`: the request has ended.
     held: Mutex<Option<Arc<Held>>>,
     begun: AtomicU32,
@@ -39,15 +39,41 @@ struct Desk {
     freshness: Mutex<Freshness>,
 }
 
+impl Desk {
+    /// No statement of the closure was answered, not even by an error, and it has no transaction open.
+    pub fn is_unanswered(&self) -> bool {
+        let held = self.held.lock();
+        let busy = held.as_ref().map_or(0, |held| held.busy.load(Ordering::Acquire));
+        // Behind a pooler each read is in a transaction of the router.
+        let connection = held.as_ref().and_then(|held| held.connection());
+        let in_transaction = connection.is_some_and(|connection| {
+            !connection.pooled && !connection.traffic.waits() && !connection.traffic.is_idle()
+        });
+        let (begun, answered) = (&self.begun, &self.answered);
+        let is_answered = answered.load(Ordering::Acquire) > 0 || begun.load(Ordering::Acquire) > busy;
+        !is_answered && !in_transaction
+    }
+
+    /// Whether the server owes an answer to a statement of the closure.
+    pub fn owes(&self) -> bool {
+        let held = self.held.lock();
+        held.as_ref().is_some_and(|held| {
+            let waits = held
+                .connection()
+                .is_some_and(|connection| connection.traffic.waits());
+            waits && self.begun.load(Ordering::Acquire) > 0 && held.busy.load(Ordering::Acquire) > 0
+        })
+    }
+}
+
 /// A connection that is used by one request. Where it is dropped, no session keeps the connection.
 pub(crate) struct Checkout {
-    pub server: Arc<Server>,
     held: Arc<Held>,
     desk: Arc<Desk>,
 }
 
 impl Checkout {
-    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Arc<Self> {
+    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Self {
         let held = Held::new(server, object);
         let desk = Arc::new(Desk {
             server: Arc::clone(server),
@@ -56,11 +82,16 @@ impl Checkout {
             answered: AtomicU32::new(0),
             freshness: Mutex::new(Freshness::NotAsked),
         });
-        Arc::new(Self {
-            server: Arc::clone(server),
-            held,
-            desk,
-        })
+        Self { held, desk }
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.desk.server
+    }
+
+    /// What the request will have seen, for who decides on another attempt. It keeps no connection.
+    pub fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
     }
 
     /// The session of a closure. What was left in the connection by then is no doing of it.
@@ -83,14 +114,6 @@ impl Checkout {
     /// Statements of the closure that were begun. To prepare one is none.
     pub fn begun(&self) -> u32 {
         self.desk.begun.load(Ordering::Acquire)
-    }
-
-    /// Whether the server owes an answer to a statement of the closure.
-    pub fn owes(&self) -> bool {
-        let waits = self
-            .connection()
-            .is_some_and(|connection| connection.traffic.waits());
-        waits && self.begun() > 0 && self.is_busy()
     }
 
     /// Whether statements are under way, or were given up.
@@ -144,7 +167,7 @@ impl Checkout {
     }
 
     fn failed(&self, source: tokio_postgres::Error) -> Error {
-        failed(&self.server, source)
+        failed(self.server(), source)
     }
 }
 
@@ -152,18 +175,6 @@ fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
     Error::Database {
         endpoint: server.id.clone(),
         source,
-    }
-}
-
-impl Checkout {
-    /// No statement of the closure was answered, not even by an error, and it has no transaction open.
-    pub fn is_unanswered(&self) -> bool {
-        let answered = self.answered() > 0 || self.begun() > self.held.busy.load(Ordering::Acquire);
-        // Behind a pooler each read is in a transaction of the router.
-        let in_transaction = self.connection().is_some_and(|connection| {
-            !connection.pooled && !connection.traffic.waits() && !connection.traffic.is_idle()
-        });
-        !answered && !in_transaction
     }
 }
 
@@ -177,19 +188,19 @@ impl Drop for Checkout {
                 self.spoil();
                 self.held.cancelled.store(true, Ordering::Release);
                 let token = connection.client.cancel_token();
-                self.server.cancel(token, Arc::clone(&self.held));
+                self.server().cancel(token, Arc::clone(&self.held));
             }
         }
     }
 }
 
 /// A statement of a closure.
-struct Running {
-    desk: Arc<Desk>,
+struct Running<'a> {
+    desk: &'a Desk,
     held: Arc<Held>,
 }
 
-impl Running {
+impl Running<'_> {
     fn connection(&self) -> Result<&Connection, Error> {
         self.held.connection().ok_or(Error::SessionEnded)
     }
@@ -404,7 +415,7 @@ impl Session {
     }
 
     /// A statement that does something; `batch`: its text may be several.
-    fn begin(&self, batch: Option<&str>) -> Result<Running, Error> {
+    fn begin(&self, batch: Option<&str>) -> Result<Running<'_>, Error> {
         let running = self.prepares()?;
         running.desk.begun.fetch_add(1, Ordering::AcqRel);
         let traffic = &running.connection()?.traffic;
@@ -417,12 +428,9 @@ impl Session {
         Ok(running)
     }
 
-    fn prepares(&self) -> Result<Running, Error> {
+    fn prepares(&self) -> Result<Running<'_>, Error> {
         let held = self.0.held.lock().clone().ok_or(Error::SessionEnded)?;
         held.busy.fetch_add(1, Ordering::AcqRel);
-        Ok(Running {
-            desk: Arc::clone(&self.0),
-            held,
-        })
+        Ok(Running { desk: &self.0, held })
     }
 }

@@ -200,7 +200,7 @@ pub enum Verdict {
 
 /// Judges the error of a request on a connection that began at `started`, and tells the gate.
 pub fn judge(checkout: &Checkout, error: &Error, started: Moment, clock: Clock) -> Verdict {
-    let server = &checkout.server;
+    let server = checkout.server();
     let Error::Database { source, .. } = error.cause() else {
         return Verdict::Final;
     };

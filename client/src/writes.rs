@@ -68,7 +68,7 @@ impl Progress {
 }
 
 /// A write that was done, on its connection.
-type Done<T> = (T, Arc<Checkout>);
+type Done<T> = (T, Checkout);
 
 const fn known_not_done(known: bool) -> WriteOutcome {
     if known {
@@ -222,14 +222,14 @@ impl Shared {
         tokio::select! {
             biased;
             result = &mut running => return result,
-            () = Arc::clone(server).falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
+            () = server.falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
         }
         running.await
     }
 
     async fn run_statements<T, F, R>(
         &self,
-        checkout: &Arc<Checkout>,
+        checkout: &Checkout,
         run: &F,
         progress: &Progress,
     ) -> Result<T, (Error, WriteOutcome)>
@@ -254,7 +254,7 @@ impl Shared {
 
     async fn run_transaction<T, F, R>(
         &self,
-        checkout: &Arc<Checkout>,
+        checkout: &Checkout,
         query: &Query,
         run: &F,
         progress: &Progress,
@@ -309,7 +309,7 @@ impl Shared {
         if error.sqlstate() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             Counts::count(&self.counts.read_only);
             checkout.spoil();
-            checkout.server.close_idle();
+            checkout.server().close_idle();
             self.ask_for_table();
         }
     }

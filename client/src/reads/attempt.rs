@@ -13,7 +13,7 @@ use tracing::Span;
 
 use distributary_core::Moment;
 
-use super::attempts::{From, Seen};
+use super::attempts::{From, UnderWay};
 use super::lag::LagWait;
 use crate::connection::{Access, Opener};
 use crate::error::{Error, FailureReason, TargetFailure};
@@ -47,8 +47,8 @@ pub struct Reading<'a, F> {
     /// Until when replicas are waited for; set by the first one that is.
     pub token_wait: OnceLock<Moment>,
     pub lag_wait: LagWait,
-    /// What the attempts that are under way have seen.
-    pub seen: Mutex<Vec<Seen>>,
+    /// Its attempts.
+    pub under_way: Mutex<UnderWay>,
     /// Its own: where that is disabled, the current one is of the program, and nothing is recorded there.
     pub span: Span,
 }
@@ -61,24 +61,24 @@ impl<F> Reading<'_, F> {
 }
 
 impl Shared {
-    /// One attempt, which begins at `started`: what it has seen, the target where it was one, and how it ended.
-    pub async fn attempt<T, F, R>(
+    /// One attempt, which begins at `started`: its number, the target where it was one, and how it ended.
+    pub async fn attempt<'a, T, F, R>(
         &self,
-        from: From,
-        seen: Seen,
+        from: From<'a>,
+        number: u32,
         reading: &Reading<'_, F>,
         (snapshot, kind, started): (&Snapshot, Option<&str>, Moment),
-    ) -> (Seen, Option<Arc<Server>>, Ended<T>)
+    ) -> (u32, Option<&'a Arc<Server>>, Ended<T>)
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let (server, object) = match self.connect(from, reading.limit, started).await {
             Ok(connected) => connected,
-            Err((server, ended)) => return (seen, server, ended),
+            Err((server, ended)) => return (number, server, ended),
         };
-        let checkout = Checkout::new(&server, object);
-        let _ = seen.set(Arc::downgrade(&checkout));
+        let checkout = Checkout::new(server, object);
+        reading.under_way.lock().connected(number, checkout.desk());
         let result = self.run_read(&checkout, reading).await;
         checkout.end();
         let ended = match result {
@@ -108,43 +108,35 @@ impl Shared {
                 }
             }
         };
-        (seen, Some(server), ended)
+        (number, Some(server), ended)
     }
 
     /// A connection, or why there is none. Of one target it is not waited for while others may have one.
-    async fn connect<T>(
+    async fn connect<'a, T>(
         &self,
-        from: From,
+        from: From<'a>,
         limit: Duration,
         started: Moment,
-    ) -> Result<Connected, Unconnected<T>> {
-        let (servers, wait) = match from {
-            From::One(server) => match server.checkout(Duration::ZERO).await {
-                Ok(object) => return Ok((server, object)),
-                Err(FailureReason::PoolFull) => return Err((Some(server), Ended::Full)),
-                Err(reason) => {
-                    let failed = unreached(&server, reason, started);
-                    return Err((Some(server), Ended::Unreached(vec![failed])));
-                }
-            },
-            From::FirstFree(servers) => (servers, limit),
+    ) -> Result<Connected<'a>, Unconnected<'a, T>> {
+        let server = match from {
+            From::One(server) => server,
+            // Rare, and would make each read larger.
+            From::FirstFree(servers) => {
+                let got = Box::pin(first_free(servers, limit, started)).await;
+                return got.map_err(|failures| (None, Ended::Unreached(failures)));
+            }
         };
-        let waiting = servers.into_iter().map(|server| async move {
-            let got = server.checkout(wait).await;
-            (server, got)
-        });
-        let mut waiting: FuturesUnordered<_> = waiting.collect();
-        let mut failures = Vec::new();
-        while let Some((server, got)) = waiting.next().await {
-            match got {
-                Ok(object) => return Ok((server, object)),
-                Err(reason) => failures.push(unreached(&server, reason, started)),
+        match server.checkout(Duration::ZERO).await {
+            Ok(object) => Ok((server, object)),
+            Err(FailureReason::PoolFull) => Err((Some(server), Ended::Full)),
+            Err(reason) => {
+                let failed = unreached(server, reason, started);
+                Err((Some(server), Ended::Unreached(vec![failed])))
             }
         }
-        Err((None, Ended::Unreached(failures)))
     }
 
-    async fn run_read<T, F, R>(&self, checkout: &Arc<Checkout>, reading: &Reading<'_, F>) -> Result<T, Error>
+    async fn run_read<T, F, R>(&self, checkout: &Checkout, reading: &Reading<'_, F>) -> Result<T, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -180,9 +172,31 @@ fn is_failing(state: &SqlState) -> bool {
 }
 
 /// A server and a connection of its pool.
-type Connected = (Arc<Server>, Object<Opener>);
+type Connected<'a> = (&'a Arc<Server>, Object<Opener>);
 /// The target, where it was one, and how the attempt ended.
-type Unconnected<T> = (Option<Arc<Server>>, Ended<T>);
+type Unconnected<'a, T> = (Option<&'a Arc<Server>>, Ended<T>);
+
+/// A connection of the first of these that has a free one within `limit`, or why none has.
+async fn first_free(
+    servers: Vec<&Arc<Server>>,
+    limit: Duration,
+    started: Moment,
+) -> Result<Connected<'_>, Vec<TargetFailure>> {
+    let waiting = servers.iter().enumerate().map(|(at, server)| {
+        let server = Arc::clone(server);
+        async move { (at, server.checkout(limit).await) }
+    });
+    let mut waiting: FuturesUnordered<_> = waiting.collect();
+    let mut failures = Vec::new();
+    while let Some((at, got)) = waiting.next().await {
+        let server = servers[at];
+        match got {
+            Ok(object) => return Ok((server, object)),
+            Err(reason) => failures.push(unreached(server, reason, started)),
+        }
+    }
+    Err(failures)
+}
 
 pub fn failure(server: &Server, reason: FailureReason) -> TargetFailure {
     TargetFailure {

@@ -132,7 +132,7 @@ async fn ask(
 
 fn unknown(checkout: &Checkout) -> Error {
     Error::Connect(TargetFailure {
-        endpoint: checkout.server.id.clone(),
+        endpoint: checkout.server().id.clone(),
         reason: FailureReason::LagUnknown,
     })
 }
