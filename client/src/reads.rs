@@ -16,7 +16,6 @@ use distributary_core::policy::DeclaredRole;
 use distributary_core::routing::Destination;
 use distributary_core::table::named::WRITES;
 use distributary_core::table::{NoRoute, RouteChoice};
-use distributary_probe::Clock;
 
 use crate::connection::Access;
 use crate::error::Error;
@@ -131,7 +130,7 @@ impl Shared {
         let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
         let place = pin!(None);
         let (mut running, mut silences) = (Running::new(place), Few::new());
-        let mut timer = pin!(Clock::sleep(Duration::ZERO));
+        let mut alarm = self.alarms.lend();
         // The program's own error, or one that came after an answer: it counts where no other attempt succeeds.
         let mut own = None;
         let mut next = attempts.next(Whom::Anybody);
@@ -145,7 +144,7 @@ impl Shared {
                 }
                 running.push(self.attempt(from, number, reading, (snapshot, attempts.kind, now)));
                 let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
-                timer.set(Clock::sleep(watch.left(hedges, now)));
+                alarm.set(watch.left(hedges, now));
             }
             if running.is_empty() {
                 return Err(self.nobody_of(snapshot, &choice, attempts, effort));
@@ -205,7 +204,7 @@ impl Shared {
                     }
                 }
                 // Whatever the closure does with what tokio lets a task do at once.
-                () = unconstrained(timer.as_mut()) => {
+                () = unconstrained(alarm.rings()) => {
                     now = self.clock.now();
                     if watch.is_over(now) {
                         self.note_overdue(reading, snapshot, attempts.kind);
@@ -216,7 +215,7 @@ impl Shared {
                     if hedges && watch.takes_turn(now) && attempts.are_unanswered() && self.spend(effort, most) {
                         next = attempts.next(Whom::OfRoute);
                     }
-                    timer.set(Clock::sleep(watch.left(hedges, now)));
+                    alarm.set(watch.left(hedges, now));
                 }
             }
         }

@@ -14,6 +14,7 @@ use distributary_core::routing::Destination;
 use distributary_core::table::{NoRoute, RoutingTable};
 use distributary_probe::{Clock, meaning};
 
+use crate::alarms::Alarms;
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
 use crate::lag::Heads;
@@ -34,6 +35,7 @@ pub struct Shared {
     /// Of a request that says nothing else.
     pub deadline: Duration,
     pub budget: Budget,
+    pub alarms: Alarms,
     pub counts: Counts,
     pub heads: Arc<Heads>,
     snapshot: ArcSwap<Snapshot>,
@@ -74,6 +76,7 @@ impl Shared {
             settings,
             deadline,
             budget: Budget::new(clock.now()),
+            alarms: Alarms::default(),
             counts: Counts::default(),
             heads: Arc::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
