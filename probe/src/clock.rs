@@ -86,6 +86,14 @@ impl Clock {
         Moment::new(self.start.elapsed() + suspended)
     }
 
+    /// Time since the clock was made, without that in which the machine was suspended: one reading, where [`now`](Self::now) takes three.
+    /// For what happens with every message.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads time")]
+    pub fn awake(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Returns at `moment`, at once where it is past; never early, up to a millisecond late, and where the machine is
     /// suspended meanwhile by as much later as that takes.
     ///
