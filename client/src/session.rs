@@ -224,18 +224,41 @@ pub struct Session(Arc<Desk>);
 
 impl Session {
     /// The id of the endpoint of the server.
+    ///
+    /// ```no_run
+    /// # fn f(session: distributary_client::Session) {
+    /// println!("served by {}", session.endpoint());
+    /// # }
+    /// ```
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.0.server.id
     }
 
     /// Whether the session sees the write of the token of its request ([`Query::at_least`](crate::Query::at_least)).
+    ///
+    /// ```no_run
+    /// # fn f(session: distributary_client::Session) -> bool {
+    /// use distributary_client::Freshness;
+    ///
+    /// session.freshness() == Freshness::Proven
+    /// # }
+    /// ```
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         *self.0.freshness.lock()
     }
 
     /// All rows of a statement. See [`tokio_postgres::Client::query`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let rows = session.query("SELECT id FROM orders WHERE total > $1", &[&100_i64]).await?;
+    /// let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    /// # let _ = ids;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What the server or the connection said; [`Error::SessionEnded`] after the closure has returned.
@@ -249,6 +272,13 @@ impl Session {
     }
 
     /// The one row of a statement. See [`tokio_postgres::Client::query_one`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<i64, distributary_client::Error> {
+    /// let row = session.query_one("SELECT count(*) FROM orders", &[]).await?;
+    /// Ok(row.get(0))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query), and where there is not exactly one row.
@@ -266,6 +296,13 @@ impl Session {
     }
 
     /// The row of a statement that has at most one. See [`tokio_postgres::Client::query_opt`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<Option<i64>, distributary_client::Error> {
+    /// let row = session.query_opt("SELECT total FROM orders WHERE id = $1", &[&7_i64]).await?;
+    /// Ok(row.map(|row| row.get(0)))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query), and where there is more than one row.
@@ -288,6 +325,14 @@ impl Session {
 
     /// Carries a statement out, and returns how many rows it changed. See [`tokio_postgres::Client::execute`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let paid = session.execute("UPDATE orders SET paid = true WHERE id = $1", &[&7_i64]).await?;
+    /// # let _ = paid;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn execute<T>(&self, statement: &T, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, Error>
@@ -301,6 +346,12 @@ impl Session {
 
     /// Carries out statements that have no parameters. See [`tokio_postgres::Client::batch_execute`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// session.batch_execute("CREATE TABLE note (body text); CREATE INDEX ON note (body)").await
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn batch_execute(&self, statements: &str) -> Result<(), Error> {
@@ -310,6 +361,19 @@ impl Session {
     }
 
     /// Rows of statements without parameters, their values as text. See [`tokio_postgres::Client::simple_query`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::tokio_postgres::SimpleQueryMessage;
+    ///
+    /// for message in session.simple_query("SELECT now()").await? {
+    ///     if let SimpleQueryMessage::Row(row) = message {
+    ///         println!("{:?}", row.get(0));
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query).
@@ -368,6 +432,20 @@ impl Session {
     /// Gives each row of a statement to `each` as it comes, and returns how many there were: the rows need not fit into memory. An
     /// error of `each` ends it, and closes the connection. See [`tokio_postgres::Client::query_raw`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let mut total = 0;
+    /// let rows = session
+    ///     .query_each("SELECT total FROM orders", &[], |row| {
+    ///         total += row.get::<_, i64>(0);
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// println!("{total} in {rows} orders");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query), and those of `each`.
     pub async fn query_each<T>(
@@ -405,6 +483,16 @@ impl Session {
     }
 
     /// Prepares a statement on this connection, for this request. See [`tokio_postgres::Client::prepare`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let insert = session.prepare("INSERT INTO orders (total) VALUES ($1)").await?;
+    /// for total in [10_i64, 20] {
+    ///     session.execute(&insert, &[&total]).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query).
