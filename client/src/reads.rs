@@ -137,10 +137,16 @@ impl Shared {
         loop {
             let may_hedge = own.is_none() && effort.spent < most;
             if let Some(from) = next.take() {
-                let number = attempts.begin();
-                if let From::One(server) = from {
-                    let before = watch.begin((server, number), server.latency.p99(), now);
-                    silences.extend(before.map(silence));
+                let number = attempts.begin(&from);
+                match &from {
+                    From::One(server) => {
+                        let before = watch.begin((*server, number), server.latency.p99(), now);
+                        silences.extend(before.map(silence));
+                    }
+                    // Busy, or dead.
+                    From::FirstFree(servers) => {
+                        silences.extend(servers.iter().map(|server| silence(((*server, number), now))));
+                    }
                 }
                 running.push(self.attempt(from, number, reading, (snapshot, attempts.kind, now)));
                 let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
@@ -182,9 +188,10 @@ impl Shared {
                     if own.is_none() && attempts.are_unanswered() {
                         let whom = attempts.whom();
                         let others = attempts.has_other(whom);
-                        if others || (running.is_empty() && !attempts.full.is_empty()) {
+                        let free = if others || attempts.is_served() { None } else { attempts.first_free() };
+                        if others || free.is_some() {
                             if lost.is_none() || self.spend(effort, most) {
-                                next = if others { attempts.next(whom) } else { Some(attempts.first_free()) };
+                                next = free.or_else(|| attempts.next(whom));
                                 now = self.clock.now();
                             } else if running.is_empty() {
                                 own = lost;
@@ -197,8 +204,10 @@ impl Shared {
                 }
                 number = silences.next() => {
                     let whom = attempts.whom();
-                    let hedges = may_hedge && attempts.is_under_way(number) && attempts.are_unanswered();
-                    if hedges && attempts.has_other(whom) && self.spend(effort, most) {
+                    let hedges = own.is_none() && attempts.is_under_way(number) && attempts.are_unanswered();
+                    // Without a connection it was no attempt yet.
+                    let is_free = !attempts.is_connected(number);
+                    if hedges && attempts.has_other(whom) && (is_free || self.spend(effort, most)) {
                         next = attempts.next(whom);
                         now = self.clock.now();
                     }

@@ -79,6 +79,8 @@ pub struct Attempts<'a> {
     tried: SmallVec<[&'a Arc<Server>; 4]>,
     /// Those whose pool was full; none, once they were waited for.
     pub full: Vec<&'a Arc<Server>>,
+    /// Those of them that are waited for, by the number of the attempt.
+    awaited: Vec<(u32, &'a Arc<Server>)>,
     pub reasons: Vec<TargetFailure>,
     /// A closure had begun on one of those that failed.
     pub had_connection: bool,
@@ -106,6 +108,7 @@ impl<'a> Attempts<'a> {
             fallback: primary.filter(|_| stands_in),
             tried: SmallVec::new(),
             full: Vec::new(),
+            awaited: Vec::new(),
             reasons: Vec::new(),
             had_connection: false,
             under_way,
@@ -120,10 +123,10 @@ impl<'a> Attempts<'a> {
 
     /// Whom to ask after a failure: a target that is merely busy is somebody who is left.
     pub fn whom(&self) -> Whom {
-        if self.full.is_empty() {
-            Whom::Anybody
-        } else {
+        if self.full.iter().any(|server| !server.gate.is_suspected()) {
             Whom::OfRoute
+        } else {
+            Whom::Anybody
         }
     }
 
@@ -145,14 +148,25 @@ impl<'a> Attempts<'a> {
         Some(From::One(server))
     }
 
-    /// Those that are busy, all together.
-    pub fn first_free(&self) -> From<'a> {
-        From::FirstFree(self.full.clone())
+    /// Those that are busy, all together; `None`: each of them is waited for already.
+    pub fn first_free(&self) -> Option<From<'a>> {
+        let is_awaited = |server: &Arc<Server>| {
+            let mut awaited = self.awaited.iter();
+            awaited.any(|(_, other)| Arc::ptr_eq(other, server))
+        };
+        let servers = self.full.iter().copied().filter(|server| !is_awaited(server));
+        let servers: Vec<_> = servers.collect();
+        (!servers.is_empty()).then_some(From::FirstFree(servers))
     }
 
     /// Another attempt begins; its number.
-    pub fn begin(&self) -> u32 {
-        self.under_way.lock().begin()
+    pub fn begin(&mut self, from: &From<'a>) -> u32 {
+        let number = self.under_way.lock().begin();
+        if let From::FirstFree(servers) = from {
+            let awaited = servers.iter().map(|server| (number, *server));
+            self.awaited.extend(awaited);
+        }
+        number
     }
 
     /// Whether an attempt has not ended.
@@ -161,10 +175,24 @@ impl<'a> Attempts<'a> {
         under_way.attempts.iter().any(|(begun, _)| *begun == number)
     }
 
+    /// Whether an attempt has a connection.
+    pub fn is_connected(&self, number: u32) -> bool {
+        let under_way = self.under_way.lock();
+        let mut attempts = under_way.attempts.iter();
+        attempts.any(|(begun, seen)| *begun == number && seen.is_some())
+    }
+
+    /// Whether any attempt has a connection to a server that is well.
+    pub fn is_served(&self) -> bool {
+        let under_way = self.under_way.lock();
+        under_way.desks().any(|desk| !desk.server.gate.is_suspected())
+    }
+
     /// An attempt has ended; a target that was waited for is not waited for again.
     pub fn end(&mut self, number: u32, on: Option<&Arc<Server>>) {
         self.full
             .retain(|full| on.is_none_or(|on| !Arc::ptr_eq(on, full)));
+        self.awaited.retain(|(begun, _)| *begun != number);
         self.under_way
             .lock()
             .attempts

@@ -56,6 +56,12 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
         })
+        .test("frozen_only_replica_fails_no_read", |_| {
+            faults::frozen_only_replica_fails_no_read()
+        })
+        .test("black_holed_only_replica_fails_no_read", |_| {
+            faults::black_holed_only_replica_fails_no_read()
+        })
         .test("a_read_runs_only_when_its_server_has_answered", |_| {
             reads::a_read_runs_only_when_its_server_has_answered()
         })
