@@ -190,6 +190,9 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("a_login_is_held_to_the_terms_of_a_check", |_| {
             transport::a_login_is_held_to_the_terms_of_a_check()
         })
+        .test("a_write_that_waits_goes_where_the_writes_go", |_| {
+            ledger::a_write_that_waits_goes_where_the_writes_go()
+        })
         .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
             ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()
         })
