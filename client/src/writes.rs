@@ -193,7 +193,10 @@ impl Shared {
             }
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
-                self.note_read_only(&checkout, &error);
+                let asked_for = scope == Scope::Transaction && query.read_only;
+                if !asked_for {
+                    self.note_read_only(&checkout, &error);
+                }
                 let lost = matches!(error.cause(), Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
                 let unsent = lost && sent(&checkout) == before;
                 let outcome = if unsent { WriteOutcome::NotDone } else { outcome };

@@ -148,6 +148,10 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("writes_follow_no_read_only_server", |_| {
             writes::writes_follow_no_read_only_server()
         })
+        .test(
+            "a_transaction_that_may_only_read_says_nothing_of_the_server",
+            |_| writes::a_transaction_that_may_only_read_says_nothing_of_the_server(),
+        )
         .test("a_write_that_was_done_is_never_called_not_done", |_| {
             outcomes::a_write_that_was_done_is_never_called_not_done()
         })
