@@ -17,11 +17,10 @@ use distributary_core::routing::Destination;
 use distributary_core::table::named::WRITES;
 use distributary_core::table::{NoRoute, RouteChoice};
 
-use crate::connection::Access;
 use crate::error::Error;
 use crate::query::Query;
 use crate::server::Server;
-use crate::session::{Checkout, Session};
+use crate::session::Session;
 use crate::shared::{Counts, PATIENCE, Shared, note_error};
 use crate::snapshot::Snapshot;
 
@@ -260,17 +259,6 @@ impl Shared {
             .is_some_and(|endpoint| endpoint.declared == DeclaredRole::Replica);
         if is_replica {
             Counts::count(&self.counts.by_replicas);
-        }
-    }
-
-    /// Makes the session what the request needs.
-    pub async fn prepare(&self, checkout: &Checkout, access: Access, query: &Query) -> Result<(), Error> {
-        let Some(connection) = checkout.connection() else {
-            return Err(Error::SessionEnded);
-        };
-        match connection.preparation(access, &self.settings.application_name, query.operation_name()) {
-            None => Ok(()),
-            Some(statements) => checkout.say(&statements).await,
         }
     }
 }

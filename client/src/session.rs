@@ -166,6 +166,18 @@ impl Checkout {
         Ok(())
     }
 
+    /// The same for what a closure does not wait for: it is sent when this is polled first, and must then be before the statements of
+    /// the closure.
+    ///
+    /// # Errors
+    /// As [`say`](Self::say).
+    pub async fn say_beside(&self, statements: &str) -> Result<(), Error> {
+        if let Some(connection) = self.connection() {
+            connection.traffic.expect_own();
+        }
+        self.say(statements).await
+    }
+
     fn failed(&self, source: tokio_postgres::Error) -> Error {
         failed(self.server(), source)
     }

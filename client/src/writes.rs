@@ -238,13 +238,17 @@ impl Shared {
             Error::Connect(TargetFailure { endpoint, reason })
         })?;
         let checkout = Checkout::new(server, object);
-        match self.prepare(&checkout, Access::ReadWrite, query).await {
-            Ok(()) => Ok(checkout),
-            Err(error) => {
+        let connection = checkout.connection().ok_or(Error::SessionEnded)?;
+        let program = &self.settings.application_name;
+        let preparation = connection.preparation(Access::ReadWrite, program, query.operation_name());
+        if let Some(preparation) = preparation {
+            let said = checkout.say(&preparation.statements).await;
+            if let Err(error) = said {
                 judge(&checkout, &error, started, self.clock);
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(checkout)
     }
 
     /// Returns when another server takes the writes than this one.

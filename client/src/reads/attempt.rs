@@ -1,11 +1,14 @@
 //! One attempt of a read: its connection, its token, the closure.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use deadpool::managed::Object;
-use futures::StreamExt;
+use futures::future::join;
 use futures::stream::FuturesUnordered;
+use futures::{StreamExt, poll};
 
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
@@ -142,8 +145,17 @@ impl Shared {
         R: Future<Output = Result<T, Error>>,
     {
         let Reading { query, run, .. } = *reading;
-        let pooled = checkout.connection().is_some_and(|connection| connection.pooled);
-        self.prepare(checkout, Access::ReadOnly, query).await?;
+        let connection = checkout.connection().ok_or(Error::SessionEnded)?;
+        let (pooled, program) = (connection.pooled, &self.settings.application_name);
+        let is_plain = !pooled && query.token.is_none() && query.max_lag.is_none();
+        match connection.preparation(Access::ReadOnly, program, query.operation_name()) {
+            None => {}
+            // Rare where a program does much of one kind, and would make each read larger.
+            Some(named) if is_plain && named.only_names => {
+                return Box::pin(run_named(checkout, &named.statements, run)).await;
+            }
+            Some(preparation) => checkout.say(&preparation.statements).await?,
+        }
         // Both are rare, and would make each read larger. Behind a pooler nothing proves a token, and the primary is all that can be asked for.
         if let Some(token) = query.token.filter(|_| !(query.newest && pooled)) {
             Box::pin(self.await_token(checkout, token, &reading.token_wait)).await?;
@@ -161,6 +173,22 @@ impl Shared {
         checkout.say("ROLLBACK").await?;
         result
     }
+}
+
+/// Runs a closure whose session is named meanwhile: that is sent first, and not waited for.
+async fn run_named<T, F, R>(checkout: &Checkout, naming: &str, run: &F) -> Result<T, Error>
+where
+    F: Fn(Session) -> R,
+    R: Future<Output = Result<T, Error>>,
+{
+    let mut naming = pin!(checkout.say_beside(naming));
+    if let Poll::Ready(said) = poll!(naming.as_mut()) {
+        said?;
+        return run(checkout.session()).await;
+    }
+    let (said, result) = join(naming, run(checkout.session())).await;
+    said?;
+    result
 }
 
 /// The server carried out what the operation asks for, and failed: for want of a resource, by an error of its own, or by a limit of time.

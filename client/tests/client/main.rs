@@ -65,6 +65,9 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("a_read_runs_only_when_its_server_has_answered", |_| {
             reads::a_read_runs_only_when_its_server_has_answered()
         })
+        .test("no_statement_waits_for_the_name_of_its_session", |_| {
+            reads::no_statement_waits_for_the_name_of_its_session()
+        })
         .test("no_second_attempt_after_an_answer_or_in_a_transaction", |_| {
             reads::no_second_attempt_after_an_answer_or_in_a_transaction()
         })
