@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use deadpool::Runtime;
-use deadpool::managed::{BuildError, Object, Pool, PoolError, TimeoutType, Timeouts};
+use deadpool::managed::{BuildError, Object, Pool, PoolError, QueueMode, TimeoutType, Timeouts};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -79,6 +79,8 @@ impl Server {
         let (socket, heard, timeout) = (opener.address, opener.heard.clone(), opener.timeout);
         let pool = Pool::builder(opener)
             .max_size(usize::try_from(size).unwrap_or(usize::MAX))
+            // The one that was used last: what it needs is in the caches, here and at the server, and those that are too many get idle.
+            .queue_mode(QueueMode::Lifo)
             .create_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()?;
