@@ -208,10 +208,11 @@ impl Follower {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let query = query.into();
-        let mut query = match self.token() {
-            Some(token) => query.at_least(token),
-            None => query,
+        let mut query = query.into();
+        // It may have a token of its own.
+        query.token = match (self.token(), query.token) {
+            (Some(known), Some(asked)) => Some(known.merged(asked)),
+            (known, asked) => known.or(asked),
         };
         if self.untold.is_any() {
             query.newest = true;

@@ -182,6 +182,9 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("no_read_is_older_than_its_token_across_a_promotion", |_| {
             tokens::no_read_is_older_than_its_token_across_a_promotion()
         })
+        .test("a_followers_read_sees_the_token_of_its_query_too", |_| {
+            tokens::a_followers_read_sees_the_token_of_its_query_too()
+        })
         .test("a_token_that_nobody_was_given_does_no_harm", |_| {
             tokens::a_token_that_nobody_was_given_does_no_harm()
         })

@@ -132,6 +132,31 @@ pub async fn no_read_is_older_than_its_token_across_a_promotion() -> Result<()> 
     Ok(())
 }
 
+pub async fn a_followers_read_sees_the_token_of_its_query_too() -> Result<()> {
+    let cluster = telling(1).await?;
+    let router = embedded(&cluster).await?;
+    let follower = Follower::new(router.clone());
+    write(&follower, 1).await?;
+    cluster.caught_up().await?;
+    cluster.replica(0).sql("select pg_wal_replay_pause()").await?;
+    // What another process wrote for the same user.
+    let other = Follower::new(router);
+    write(&other, 2).await?;
+    let token = other.token().context("a token")?;
+    let count = |session: Session| async move {
+        let found = session
+            .query("select 1 from note where body = 'mark 2'", &[])
+            .await?;
+        Ok((found.len(), session.endpoint().to_owned()))
+    };
+    let seen = follower.read(Query::new().at_least(token), count).await?;
+    ensure!(seen == (1, "primary".to_owned()), "{seen:?}");
+    let seen = follower.read(Query::new(), count).await?;
+    ensure!(seen == (0, "replica-0".to_owned()), "{seen:?}");
+    cluster.replica(0).sql("select pg_wal_replay_resume()").await?;
+    Ok(())
+}
+
 async fn freshness(router: &Router, token: Token) -> Result<(String, Freshness), Error> {
     let run = |session: Session| async move {
         session.query_one("select 1", &[]).await?;
