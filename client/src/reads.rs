@@ -113,7 +113,7 @@ impl Shared {
 
     async fn read_by<T, F, R>(
         &self,
-        snapshot: &Snapshot,
+        known: &Arc<Snapshot>,
         reading: &Reading<'_, F>,
         effort: &mut Effort,
         mut now: Moment,
@@ -122,6 +122,7 @@ impl Shared {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
+        let snapshot: &Snapshot = known;
         let choice = route(snapshot, reading.query)?;
         reading.span.record("route", choice.route);
         let most = snapshot.table.retry_attempts;
@@ -129,7 +130,7 @@ impl Shared {
         let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
         let place = pin!(None);
         let (mut running, mut silences) = (Running::new(place), Few::new());
-        let mut alarm = self.alarms.lend();
+        let (mut alarm, mut is_silent) = (self.alarms.lend(), false);
         // The program's own error, or one that came after an answer: it counts where no other attempt succeeds.
         let mut own = None;
         let mut next = attempts.next(Whom::Anybody);
@@ -202,6 +203,7 @@ impl Shared {
                     }
                 }
                 number = silences.next() => {
+                    is_silent = true;
                     let whom = attempts.whom();
                     let hedges = own.is_none() && attempts.is_under_way(number) && attempts.are_unanswered();
                     // Without a connection it was no attempt yet.
@@ -209,6 +211,14 @@ impl Shared {
                     if hedges && attempts.has_other(whom) && (is_free || self.spend(effort, most)) {
                         next = attempts.next(whom);
                         now = self.clock.now();
+                    }
+                }
+                // By a newer table others serve than those that are silent: from the beginning, where nobody has answered.
+                () = async { Box::pin(self.offered(known, reading.query, attempts.tried())).await }, if is_silent => {
+                    is_silent = false;
+                    let begins = own.is_none() && attempts.are_unanswered() && !attempts.is_served();
+                    if begins && (attempts.are_unconnected() || self.spend(effort, most)) {
+                        return Err(self.nobody_of(snapshot, &choice, attempts, effort));
                     }
                 }
                 // Whatever the closure does with what tokio lets a task do at once.
@@ -225,6 +235,20 @@ impl Shared {
                     }
                     alarm.set(watch.left(hedges, now));
                 }
+            }
+        }
+    }
+
+    /// Returns once a newer table than this one has somebody for a read who takes requests, and was not tried.
+    async fn offered(&self, known: &Arc<Snapshot>, query: &Query, tried: &[&Arc<Server>]) {
+        let mut known = Arc::clone(known);
+        loop {
+            self.newer_than(&known).await;
+            known = self.snapshot();
+            let choice = route(&known, query).ok();
+            let picker = choice.and_then(|choice| known.picker(choice.route));
+            if picker.is_some_and(|picker| picker.admits(tried)) {
+                return;
             }
         }
     }

@@ -175,11 +175,21 @@ impl<'a> Attempts<'a> {
         under_way.attempts.iter().any(|(begun, _)| *begun == number)
     }
 
+    /// Those that are not tried again.
+    pub fn tried(&self) -> &[&'a Arc<Server>] {
+        &self.tried
+    }
+
     /// Whether an attempt has a connection.
     pub fn is_connected(&self, number: u32) -> bool {
         let under_way = self.under_way.lock();
         let mut attempts = under_way.attempts.iter();
         attempts.any(|(begun, seen)| *begun == number && seen.is_some())
+    }
+
+    /// Whether no attempt has a connection.
+    pub fn are_unconnected(&self) -> bool {
+        self.under_way.lock().desks().next().is_none()
     }
 
     /// Whether any attempt has a connection to a server that is well.

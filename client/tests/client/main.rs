@@ -203,6 +203,9 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("a_write_that_waits_goes_where_the_writes_go", |_| {
             ledger::a_write_that_waits_goes_where_the_writes_go()
         })
+        .test("a_read_of_a_silent_primary_goes_where_the_writes_go", |_| {
+            ledger::a_read_of_a_silent_primary_goes_where_the_writes_go()
+        })
         .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
             ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()
         })
