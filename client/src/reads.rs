@@ -32,7 +32,7 @@ mod lag;
 mod watch;
 
 use attempt::{Ended, Reading, failure};
-use attempts::{Attempts, From, Whom};
+use attempts::{Attempts, From, Numbered, Whom};
 use few::{Few, Running};
 use watch::Watch;
 
@@ -137,17 +137,8 @@ impl Shared {
         loop {
             let may_hedge = own.is_none() && effort.spent < most;
             if let Some(from) = next.take() {
-                let number = attempts.begin(&from);
-                match &from {
-                    From::One(server) => {
-                        let before = watch.begin((*server, number), server.latency.p99(), now);
-                        silences.extend(before.map(silence));
-                    }
-                    // Busy, or dead.
-                    From::FirstFree(servers) => {
-                        silences.extend(servers.iter().map(|server| silence(((*server, number), now))));
-                    }
-                }
+                let (number, looked_after) = attempts.begin(&from, &mut watch, now);
+                silences.extend(looked_after.into_iter().map(silence));
                 running.push(self.attempt(from, number, reading, (snapshot, attempts.kind, now)));
                 let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
                 alarm.set(watch.left(hedges, now));
@@ -186,17 +177,9 @@ impl Shared {
                         }
                     }
                     if own.is_none() && attempts.are_unanswered() {
-                        let whom = attempts.whom();
-                        let others = attempts.has_other(whom);
-                        let free = if others || attempts.is_served() { None } else { attempts.first_free() };
-                        if others || free.is_some() {
-                            if lost.is_none() || self.spend(effort, most) {
-                                next = free.or_else(|| attempts.next(whom));
-                                now = self.clock.now();
-                            } else if running.is_empty() {
-                                own = lost;
-                            }
-                        }
+                        next = self.another(&mut attempts, &mut lost, effort, most);
+                        now = self.clock.now();
+                        own = lost.filter(|_| next.is_none() && running.is_empty());
                     }
                     if next.is_none() && running.is_empty() && let Some(own) = own {
                         return Err(own);
@@ -251,6 +234,30 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Whom to ask after an attempt that has ended. `lost`: it had a connection, so that another one is a second attempt; it stays where
+    /// none is left.
+    fn another<'a>(
+        &self,
+        attempts: &mut Attempts<'a>,
+        lost: &mut Option<Error>,
+        effort: &mut Effort,
+        most: u8,
+    ) -> Option<From<'a>> {
+        let whom = attempts.whom();
+        let others = attempts.has_other(whom);
+        let free = if others || attempts.is_served() {
+            None
+        } else {
+            attempts.first_free()
+        };
+        let is_anybody = others || free.is_some();
+        if is_anybody && lost.is_some() && !self.spend(effort, most) {
+            return None;
+        }
+        *lost = None;
+        free.or_else(|| attempts.next(whom))
     }
 
     /// Takes a second attempt, where there is one.
@@ -316,7 +323,7 @@ fn route<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<RouteChoice<'a>, N
 }
 
 /// The attempt whose server fell silent.
-async fn silence(((server, number), since): ((&Arc<Server>, u32), Moment)) -> u32 {
+async fn silence(((server, number), since): (Numbered<'_>, Moment)) -> u32 {
     server.falls_silent(since).await;
     number
 }

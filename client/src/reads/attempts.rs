@@ -5,10 +5,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use distributary_core::Moment;
 use distributary_core::routing::Destination;
 use distributary_core::table::RouteChoice;
 use distributary_core::table::named::WRITES;
 
+use super::watch::Watch;
 use crate::error::TargetFailure;
 use crate::query::Query;
 use crate::routes::Picker;
@@ -22,6 +24,9 @@ pub enum From<'a> {
     /// Of whichever of these has a free one first.
     FirstFree(Vec<&'a Arc<Server>>),
 }
+
+/// The server of an attempt, and its number.
+pub type Numbered<'a> = (&'a Arc<Server>, u32);
 
 /// Who may be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -159,14 +164,27 @@ impl<'a> Attempts<'a> {
         (!servers.is_empty()).then_some(From::FirstFree(servers))
     }
 
-    /// Another attempt begins; its number.
-    pub fn begin(&mut self, from: &From<'a>) -> u32 {
+    /// Another attempt begins: its number, and after which it is looked from now on, whether their servers are silent.
+    pub fn begin(
+        &mut self,
+        from: &From<'a>,
+        watch: &mut Watch<Numbered<'a>>,
+        now: Moment,
+    ) -> (u32, SmallVec<[(Numbered<'a>, Moment); 1]>) {
         let number = self.under_way.lock().begin();
-        if let From::FirstFree(servers) = from {
-            let awaited = servers.iter().map(|server| (number, *server));
-            self.awaited.extend(awaited);
-        }
-        number
+        let looked_after = match from {
+            From::One(server) => {
+                let before = watch.begin((*server, number), server.latency.p99(), now);
+                before.into_iter().collect()
+            }
+            // Busy, or dead.
+            From::FirstFree(servers) => {
+                let awaited = servers.iter().map(|server| (number, *server));
+                self.awaited.extend(awaited);
+                servers.iter().map(|server| ((*server, number), now)).collect()
+            }
+        };
+        (number, looked_after)
     }
 
     /// Whether an attempt has not ended.
