@@ -71,18 +71,19 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let traffic = Arc::clone(&object.traffic);
         let abandoned = *self.busy.get_mut() > 0;
-        if !abandoned && object.is_clean() && !traffic.has_state() {
+        let is_well = !abandoned && object.is_clean();
+        if is_well && !object.traffic.has_state() {
             return;
         }
         // Behind a pooler the state is that of a server, which the pooler resets.
-        if !abandoned && object.is_clean() && traffic.can_be_reset() && !object.pooled {
+        if is_well && object.traffic.can_be_reset() && !object.pooled {
             return reset(object);
         }
+        let waits = abandoned || object.traffic.waits();
         let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
         let closing = Closing(Some(object));
-        if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
+        if waits && !closed && !*self.cancelled.get_mut() {
             self.in_flight.server().cancel(token, closing);
         }
     }
