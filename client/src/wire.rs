@@ -160,14 +160,14 @@ impl Heard {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.awake().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.clock.recently().since_start().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn note(&self) {
         self.nanoseconds.store(self.now(), Ordering::Relaxed);
     }
 
-    /// How long ago, while the machine was not suspended; since the clock's start where it never was.
+    /// How long ago; since the clock's start where it never was.
     pub fn ago(&self) -> std::time::Duration {
         let at = self.nanoseconds.load(Ordering::Relaxed);
         std::time::Duration::from_nanos(self.now().saturating_sub(at))

@@ -33,6 +33,10 @@ const SHORTEST: u64 = 1_000_000;
 struct Suspension(AtomicU64);
 
 impl Suspension {
+    fn known(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
     /// Takes in a measurement, which is never more than there was.
     fn take(&self, measured: u64) -> Duration {
         let known = self.0.load(Ordering::Relaxed);
@@ -86,12 +90,13 @@ impl Clock {
         Moment::new(self.start.elapsed() + suspended)
     }
 
-    /// Time since the clock was made, without that in which the machine was suspended: one reading, where [`now`](Self::now) takes three.
-    /// For what happens with every message.
+    /// The present moment as [`now`](Self::now) would tell it, were it not for a suspension that nobody has asked for yet: never ahead of
+    /// `now`, and one reading of the system's clock in place of three. For what happens with every message.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads time")]
-    pub fn awake(&self) -> Duration {
-        self.start.elapsed()
+    pub fn recently(&self) -> Moment {
+        let suspended = SUSPENSION.known().saturating_sub(self.suspended);
+        Moment::new(self.start.elapsed() + suspended)
     }
 
     /// Returns at `moment`, at once where it is past; never early, up to a millisecond late, and where the machine is
@@ -218,6 +223,11 @@ mod tests {
         let mut last = Moment::default();
         for _ in 0..1000 {
             let (earlier, now, later) = (read(), clock.now(), read());
+            let (recent, next) = (clock.recently(), clock.now());
+            assert!(
+                recent >= now && recent <= next,
+                "{recent:?} is between {now:?} and {next:?}"
+            );
             let passed = now.since_start();
             assert!(passed <= later - before + slack && passed + slack >= earlier.saturating_sub(after));
             assert!(now >= last, "{now:?} comes after {last:?}");

@@ -86,7 +86,7 @@ impl Shared {
         checkout.end();
         let ended = match result {
             Ok(value) => {
-                let now = self.clock.now();
+                let now = self.clock.recently();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
                 server.kinds.succeeded(kind, now);
