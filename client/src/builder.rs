@@ -67,6 +67,18 @@ impl RouterBuilder {
     /// Takes the routes from a file with the contents of `routing.json`, such as the key of that name of a mounted ConfigMap, and
     /// follows its changes. Needs [`credentials`](Self::credentials). In a pod the writes go through the Service `NAME-rw`, which the
     /// operator moves before the kubelet brings the file.
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), distributary_client::SettingsError> {
+    /// use distributary_client::{Credentials, Router};
+    ///
+    /// let builder = Router::builder()
+    ///     .routing_file("/etc/routing/routing.json")
+    ///     .credentials(Credentials::from_files("/etc/login/username", "/etc/login/password")?);
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn routing_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Source::File(path.into());
@@ -76,6 +88,20 @@ impl RouterBuilder {
     /// Takes the routes from the ConfigMap `NAME-routing` that the operator writes, watched at the API server: changes arrive within
     /// milliseconds, promotions too. Needs the feature `kube`, [`credentials`](Self::credentials), and the rights to list and watch this
     /// ConfigMap. While the API server is not there, the last routes serve.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use distributary_client::{Credentials, Router, kube};
+    ///
+    /// let router = Router::builder()
+    ///     .routing_config_map(kube::Client::try_default().await?, "shop", "orders-routing")
+    ///     .credentials(Credentials::from_files("/etc/login/username", "/etc/login/password")?)
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = router;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "kube")]
     #[must_use]
     pub fn routing_config_map(
@@ -94,6 +120,20 @@ impl RouterBuilder {
 
     /// Checks the servers of this policy and decides in the process, without an operator. The writes follow promotions with a
     /// [`memory`](Self::memory); without one they are Pinned, and a policy that says Follow is refused.
+    ///
+    /// ```no_run
+    /// # async fn f(spec: distributary_client::api::ReplicaSetPolicySpec) -> Result<(), distributary_client::SettingsError> {
+    /// use distributary_client::Router;
+    ///
+    /// let router = Router::builder()
+    ///     .policy("orders", spec)
+    ///     .secret("login", [("username", "app"), ("password", "correct horse")])
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = router;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn policy(mut self, name: impl Into<String>, spec: ReplicaSetPolicySpec) -> Self {
         self.source = Source::Policy(Box::new(Declared {
@@ -107,6 +147,14 @@ impl RouterBuilder {
     /// Takes the policy from a file of YAML or JSON, and follows its changes: a `ReplicaSetPolicy` as `kubectl apply` takes it, and beside it
     /// the Secrets that it names, such as what `distributary import` prints. Fields that this version does not know are refused.
     /// [`secret`](Self::secret) goes before the Secrets of the file. Embedded, as [`policy`](Self::policy).
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), distributary_client::SettingsError> {
+    /// let router = distributary_client::Router::builder().policy_file("/etc/shop/policy.yaml").connect().await?;
+    /// # let _ = router;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn policy_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Source::PolicyFile(path.into());
@@ -115,6 +163,19 @@ impl RouterBuilder {
 
     /// Takes the policy from variables as `distributary import` reads them (docs/cli.md lists them): `DATABASE_URL`,
     /// `DATABASE_READ_REPLICA_N_URL` and those that begin with `DB_`. Embedded, as [`policy`](Self::policy).
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), distributary_client::SettingsError> {
+    /// let variables = [
+    ///     ("DATABASE_URL", "postgresql://app:secret@primary.example.com/orders"),
+    ///     ("DATABASE_READ_REPLICA_1_URL", "postgresql://app:secret@replica.example.com/orders"),
+    /// ];
+    /// let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    /// let builder = distributary_client::Router::builder().variables(variables)?;
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Each variable whose value cannot be used, or that is of a replica without a URL, by its name; never a value. Variables that
@@ -128,6 +189,13 @@ impl RouterBuilder {
     }
 
     /// A Secret that the policy names: its keys and values. Embedded only.
+    ///
+    /// ```no_run
+    /// let builder = distributary_client::Router::builder()
+    ///     .policy_file("/etc/shop/policy.yaml")
+    ///     .secret("login", [("username", "app"), ("password", "correct horse")]);
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub fn secret<K: Into<String>, V: Into<Vec<u8>>>(
         mut self,
@@ -158,6 +226,13 @@ impl RouterBuilder {
     }
 
     /// User and password of the program. Default (embedded): those with which the servers are checked.
+    ///
+    /// ```
+    /// use distributary_client::{Credentials, Router};
+    ///
+    /// let builder = Router::builder().credentials(Credentials::new("app", "correct horse"));
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.pools.credentials = Some(credentials);
@@ -165,6 +240,15 @@ impl RouterBuilder {
     }
 
     /// CA certificates (PEM) that sign the certificates of the servers. Default: those of the policy (embedded), or the system's.
+    ///
+    /// ```no_run
+    /// # fn f() -> std::io::Result<()> {
+    /// let pem = std::fs::read_to_string("/etc/tls/ca.crt")?;
+    /// let builder = distributary_client::Router::builder().ca(pem);
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn ca(mut self, pem: impl Into<String>) -> Self {
         self.pools.ca = Some(pem.into());
@@ -172,6 +256,11 @@ impl RouterBuilder {
     }
 
     /// What sessions are called in `application_name`, before a slash and the operation. Default: distributary-client.
+    ///
+    /// ```
+    /// let builder = distributary_client::Router::builder().application_name("shop");
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.pools.application_name = name.into();
@@ -180,6 +269,12 @@ impl RouterBuilder {
 
     /// So many processes share the pool sizes of the policy, `maxConnections`: each has that part of them, and at least one
     /// connection. Default: 1. Without it a server has up to processes × `maxConnections` sessions.
+    ///
+    /// ```
+    /// // Four replicas of the program.
+    /// let builder = distributary_client::Router::builder().share(4);
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub const fn share(mut self, processes: u32) -> Self {
         self.pools.share = processes;
@@ -188,6 +283,14 @@ impl RouterBuilder {
 
     /// How long a connection is used at most (90 to 100 % of it), and how long one stays that nobody uses. Default: 30 and 10
     /// minutes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (longest, idle) = (Duration::from_secs(15 * 60), Duration::from_secs(60));
+    /// let builder = distributary_client::Router::builder().lifetimes(longest, idle);
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub const fn lifetimes(mut self, longest: Duration, idle: Duration) -> Self {
         self.pools.age = longest;
@@ -196,6 +299,13 @@ impl RouterBuilder {
     }
 
     /// How long a request may take that says nothing of it. Default: 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = distributary_client::Router::builder().deadline(Duration::from_secs(5));
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -203,6 +313,14 @@ impl RouterBuilder {
     }
 
     /// Makes the router, once there is a routing table; embedded, once every server was checked.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), distributary_client::SettingsError> {
+    /// let router = distributary_client::Router::builder().policy_file("/etc/shop/policy.yaml").connect().await?;
+    /// println!("{router:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What is wrong with the settings; no table within 30 s.
@@ -243,12 +361,25 @@ impl RouterBuilder {
 
 impl Router {
     /// Says where routes come from, and how to connect.
+    ///
+    /// ```
+    /// let builder = distributary_client::Router::builder();
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub fn builder() -> RouterBuilder {
         RouterBuilder::default()
     }
 
     /// A router by the environment variables of the process; see [`RouterBuilder::variables`].
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), distributary_client::SettingsError> {
+    /// let router = distributary_client::Router::from_env().await?;
+    /// # let _ = router;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there, and as [`RouterBuilder::connect`].

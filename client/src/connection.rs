@@ -67,11 +67,19 @@ pub struct Connection {
     task: Option<AbortOnDropHandle<()>>,
 }
 
+/// Statements that make a session what a request needs.
+pub struct Preparation {
+    pub statements: String,
+    /// They only name the session: nothing that follows must wait for them.
+    pub only_names: bool,
+}
+
 impl Connection {
-    /// Statements that make the session what a request needs; `None`: it is so already.
-    pub fn preparation(&self, access: Access, program: &str, operation: &str) -> Option<String> {
-        let mut statements = String::new();
+    /// What makes the session what a request needs; `None`: it is so already.
+    pub fn preparation(&self, access: Access, program: &str, operation: &str) -> Option<Preparation> {
+        let (mut statements, mut only_names) = (String::new(), true);
         if !self.pooled && self.access.swap(access as u8, Ordering::AcqRel) != access as u8 {
+            only_names = false;
             let value = if access == Access::ReadOnly { "on" } else { "off" };
             statements = format!("SET default_transaction_read_only = {value};");
         }
@@ -83,7 +91,10 @@ impl Connection {
             // With E'' backslashes would count; the plain form has none, as standard_conforming_strings is on by default.
             statements += &format!("SET application_name = '{quoted}';");
         }
-        Some(statements).filter(|statements| !statements.is_empty())
+        (!statements.is_empty()).then_some(Preparation {
+            statements,
+            only_names,
+        })
     }
 
     /// Makes the session what it was after the login; whether that worked.
@@ -243,20 +254,37 @@ impl Connection {
 }
 
 impl Manager for Opener {
-    type Type = Connection;
+    /// In a box: it is moved some times for each request.
+    type Type = Box<Connection>;
     type Error = FailureKind;
 
-    async fn create(&self) -> Result<Connection, FailureKind> {
+    async fn create(&self) -> Result<Box<Connection>, FailureKind> {
         // Rare and large.
-        Box::pin(self.open()).await
+        let opened = Box::pin(self.open()).await?;
+        Ok(Box::new(opened))
     }
 
-    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<FailureKind> {
-        let old = metrics.age() > self.age || metrics.last_used() > self.idle;
-        if old || !connection.is_clean() {
+    async fn recycle(
+        &self,
+        connection: &mut Box<Connection>,
+        metrics: &Metrics,
+    ) -> RecycleResult<FailureKind> {
+        if !connection.is_clean() || self.is_worn(metrics) {
             return Err(RecycleError::message("it is not used again"));
         }
         Ok(())
+    }
+}
+
+impl Opener {
+    /// It is too old, or nobody has used it for too long.
+    fn is_worn(&self, metrics: &Metrics) -> bool {
+        // One reading of the clock serves for both.
+        let unused = metrics.last_used();
+        let before = metrics.recycled.map_or(Duration::ZERO, |used| {
+            used.saturating_duration_since(metrics.created)
+        });
+        unused > self.idle || before + unused > self.age
     }
 }
 

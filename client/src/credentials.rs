@@ -37,6 +37,11 @@ enum Source {
 
 impl Credentials {
     /// This user and password.
+    ///
+    /// ```
+    /// let credentials = distributary_client::Credentials::new("app", "correct horse");
+    /// assert!(!format!("{credentials:?}").contains("horse"));
+    /// ```
     #[must_use]
     pub fn new(user: impl Into<String>, password: &str) -> Self {
         Self::of(user.into(), Some(Sensitive::new(password)))
@@ -51,6 +56,16 @@ impl Credentials {
 
     /// The contents of two files, as of a mounted Secret with the keys `username` and `password`; a line end behind them does
     /// not count. They are read again when a server refuses a login.
+    ///
+    /// ```no_run
+    /// # fn f() -> Result<(), distributary_client::SettingsError> {
+    /// use distributary_client::Credentials;
+    ///
+    /// let credentials = Credentials::from_files("/etc/login/username", "/etc/login/password")?;
+    /// # let _ = credentials;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A file that cannot be read as UTF-8 text.

@@ -149,11 +149,27 @@ impl fmt::Display for Reasons<'_> {
 
 impl Error {
     /// An error of the program's own, to return from a closure.
+    ///
+    /// ```
+    /// use distributary_client::Error;
+    ///
+    /// let error = Error::application("there is no such order");
+    /// assert_eq!(error.to_string(), "there is no such order");
+    /// ```
     pub fn application(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Application(error.into())
     }
 
     /// Of a write that failed: whether it was done. `None`: the request was a read.
+    ///
+    /// ```no_run
+    /// # fn f(error: distributary_client::Error) -> bool {
+    /// use distributary_client::WriteOutcome;
+    ///
+    /// // It may be sent again.
+    /// error.write_outcome() == Some(WriteOutcome::NotDone)
+    /// # }
+    /// ```
     #[must_use]
     pub const fn write_outcome(&self) -> Option<WriteOutcome> {
         match self {
@@ -163,6 +179,14 @@ impl Error {
     }
 
     /// What the server said, by SQLSTATE; `None`: it said nothing.
+    ///
+    /// ```no_run
+    /// # fn f(error: distributary_client::Error) -> bool {
+    /// use distributary_client::tokio_postgres::error::SqlState;
+    ///
+    /// error.sqlstate() == Some(&SqlState::UNIQUE_VIOLATION)
+    /// # }
+    /// ```
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self.cause() {

@@ -76,6 +76,13 @@ impl Drop for Writing<'_> {
 
 impl Follower {
     /// Of one user; [`Followers`](crate::Followers) has one for each. Nothing was written yet.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// let user = distributary_client::Follower::new(router);
+    /// assert_eq!(user.token(), None);
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self {
@@ -86,6 +93,13 @@ impl Follower {
     }
 
     /// What its reads see at least; `None`: nothing was written.
+    ///
+    /// ```no_run
+    /// # fn f(user: distributary_client::Follower) -> String {
+    /// // For a cookie.
+    /// user.token().map(|token| token.to_string()).unwrap_or_default()
+    /// # }
+    /// ```
     #[must_use]
     pub fn token(&self) -> Option<Token> {
         self.newest.load().as_deref().copied()
@@ -93,6 +107,15 @@ impl Follower {
 
     /// Its reads see what this token stands for, too. One that is newer than what was known ends the reads on the primary after a
     /// write without a token.
+    ///
+    /// ```no_run
+    /// # fn f(user: distributary_client::Follower, cookie: &str) {
+    /// // A cookie that is no token says nothing.
+    /// if let Ok(token) = cookie.parse() {
+    ///     user.note(token);
+    /// }
+    /// # }
+    /// ```
     pub fn note(&self, token: Token) {
         let untold = self.untold.count.load(Ordering::Acquire);
         if self.merge(token) {
@@ -164,6 +187,20 @@ impl Follower {
     /// A read; see [`Router::read`]. After a write of which no token tells (its outcome is unknown, or it went through a pooler) the
     /// primary serves, until a newer token is noted.
     ///
+    /// ```no_run
+    /// # async fn f(user: distributary_client::Follower) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// let orders: i64 = user
+    ///     .read("list", |session: Session| async move {
+    ///         Ok(session.query_one("SELECT count(*) FROM orders", &[]).await?.get(0))
+    ///     })
+    ///     .await?;
+    /// # let _ = orders;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub async fn read<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
@@ -171,10 +208,11 @@ impl Follower {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let query = query.into();
-        let mut query = match self.token() {
-            Some(token) => query.at_least(token),
-            None => query,
+        let mut query = query.into();
+        // It may have a token of its own.
+        query.token = match (self.token(), query.token) {
+            (Some(known), Some(asked)) => Some(known.merged(asked)),
+            (known, asked) => known.or(asked),
         };
         if self.untold.is_any() {
             query.newest = true;
@@ -183,6 +221,18 @@ impl Follower {
     }
 
     /// A write; see [`Router::write`].
+    ///
+    /// ```no_run
+    /// # async fn f(user: distributary_client::Follower) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// user.write("create", |session: Session| async move {
+    ///     session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there.
@@ -197,6 +247,19 @@ impl Follower {
     }
 
     /// A transaction; see [`Router::transaction`].
+    ///
+    /// ```no_run
+    /// # async fn f(user: distributary_client::Follower) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// user.transaction("pay", |session: Session| async move {
+    ///     session.execute("UPDATE orders SET paid = true WHERE id = 1", &[]).await?;
+    ///     session.execute("INSERT INTO payment (id) VALUES (1)", &[]).await
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there.

@@ -51,6 +51,13 @@ struct Known {
 
 impl Followers {
     /// Knows `most` tenants, at least 2; those of which a [`Follower`] is in use are kept beyond that.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// let tenants = distributary_client::Followers::new(router, 10_000);
+    /// # let _ = tenants;
+    /// # }
+    /// ```
     #[must_use]
     pub fn new(router: Router, most: usize) -> Self {
         let known = Known {
@@ -66,12 +73,33 @@ impl Followers {
     }
 
     /// The follower of a tenant: for a token that it brings, or is to be given.
+    ///
+    /// ```no_run
+    /// # fn f(tenants: distributary_client::Followers, cookie: &str) {
+    /// if let Ok(token) = cookie.parse() {
+    ///     tenants.of("acme").note(token);
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn of(&self, tenant: &str) -> Follower {
         self.known.lock().of(tenant)
     }
 
     /// A read; see [`Router::read`].
+    ///
+    /// ```no_run
+    /// # async fn f(tenants: distributary_client::Followers) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let query = Query::operation("list").of_tenant("acme");
+    /// let rows = tenants
+    ///     .read(query, |session: Session| async move { session.query("SELECT id FROM orders", &[]).await })
+    ///     .await?;
+    /// # let _ = rows;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there.
@@ -89,6 +117,17 @@ impl Followers {
 
     /// A write; see [`Router::write`].
     ///
+    /// ```no_run
+    /// # async fn f(tenants: distributary_client::Followers) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let query = Query::operation("create").of_tenant("acme");
+    /// let insert = |session: Session| async move { session.execute("INSERT INTO orders DEFAULT VALUES", &[]).await };
+    /// tenants.write(query, insert).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub async fn write<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
@@ -104,6 +143,17 @@ impl Followers {
     }
 
     /// A transaction; see [`Router::transaction`].
+    ///
+    /// ```no_run
+    /// # async fn f(tenants: distributary_client::Followers) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let query = Query::operation("create").of_tenant("acme");
+    /// let insert = |session: Session| async move { session.execute("INSERT INTO orders DEFAULT VALUES", &[]).await };
+    /// tenants.transaction(query, insert).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there.

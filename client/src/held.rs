@@ -6,53 +6,13 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_postgres::CancelToken;
 
-use crate::connection::Opener;
+use crate::connection::{Connection, Opener};
 use crate::server::{InFlight, Server};
-use crate::wire::Encrypted;
 
-/// A cancellation has so long, its connection included.
-const CANCEL: Duration = Duration::from_secs(1);
-/// Cancellations under way at once; others wait. As each keeps the place of its connection in the pool, they are no more than those.
-const CANCELS: usize = 64;
 /// To reset a session takes so long at most.
 const RESETTING: Duration = Duration::from_secs(1);
-
-/// Sends cancellations, some at a time.
-#[derive(Clone)]
-pub struct Cancels(Arc<Semaphore>);
-
-impl Default for Cancels {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CANCELS)))
-    }
-}
-
-impl Cancels {
-    /// Ends what is under way on a connection, and drops what keeps it.
-    pub fn cancel(&self, token: CancelToken, server: Arc<Server>, keeps: impl Send + 'static) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        let places = Arc::clone(&self.0);
-        runtime.spawn(async move {
-            let _place = places.acquire_owned().await;
-            let cancelled = async {
-                let opener = server.opener();
-                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
-                if let Ok(stream) = stream {
-                    let _ = token.cancel_query_raw(stream, Encrypted).await;
-                }
-            };
-            // The connection is closed in any case.
-            let _ = timeout(CANCEL, cancelled).await;
-            drop(keeps);
-        });
-    }
-}
 
 /// A connection that is closed where it is dropped, and has its place in the pool until then.
 struct Closing(Option<Object<Opener>>);
@@ -82,46 +42,49 @@ fn reset(object: Object<Opener>) {
 
 /// A connection that is used by one request, and by the statements of its closure that are under way.
 pub struct Held {
-    pub server: Arc<Server>,
     /// Taken when it is dropped.
     pub object: Option<Object<Opener>>,
-    pub cancels: Cancels,
     /// Statements that were begun and are not answered; one whose future was dropped stays.
     pub busy: AtomicU32,
     /// A cancellation was sent.
     pub cancelled: AtomicBool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Held {
-    pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
+    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Arc<Self> {
         Arc::new(Self {
-            server: Arc::clone(server),
             object: Some(object),
-            cancels,
             busy: AtomicU32::new(0),
             cancelled: AtomicBool::new(false),
-            _in_flight: server.begin(),
+            in_flight: server.begin(),
         })
+    }
+
+    /// `None`: it is on its way back.
+    pub fn connection(&self) -> Option<&Connection> {
+        let object = self.object.as_ref()?;
+        Some(&***object)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let traffic = Arc::clone(&object.traffic);
         let abandoned = *self.busy.get_mut() > 0;
-        if !abandoned && object.is_clean() && !traffic.has_state() {
+        let is_well = !abandoned && object.is_clean();
+        if is_well && !object.traffic.has_state() {
             return;
         }
         // Behind a pooler the state is that of a server, which the pooler resets.
-        if !abandoned && object.is_clean() && traffic.can_be_reset() && !object.pooled {
+        if is_well && object.traffic.can_be_reset() && !object.pooled {
             return reset(object);
         }
+        let waits = abandoned || object.traffic.waits();
         let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
         let closing = Closing(Some(object));
-        if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
-            self.cancels.cancel(token, Arc::clone(&self.server), closing);
+        if waits && !closed && !*self.cancelled.get_mut() {
+            self.in_flight.server().cancel(token, closing);
         }
     }
 }

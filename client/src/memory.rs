@@ -50,6 +50,14 @@ pub struct FileMemory {
 impl FileMemory {
     /// Uses this file, which need not be there.
     ///
+    /// ```no_run
+    /// # fn f() -> std::io::Result<()> {
+    /// let memory = distributary_client::FileMemory::open("/var/lib/shop/routes.json")?;
+    /// # let _ = memory;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The folder is not there or cannot be written to; [`io::ErrorKind::WouldBlock`]: another router uses the file.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {

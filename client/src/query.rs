@@ -35,6 +35,11 @@ pub struct Query {
 
 impl Query {
     /// A request that says nothing.
+    ///
+    /// ```
+    /// let query = distributary_client::Query::new();
+    /// assert_eq!(query.operation_name(), "");
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -42,6 +47,13 @@ impl Query {
 
     /// A request with the name of an operation, such as `findMany` or `create`: the class that has it decides the route. It is also
     /// a part of the `application_name` of the session.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// let query = Query::operation("findMany");
+    /// assert_eq!(query.operation_name(), "findMany");
+    /// ```
     #[must_use]
     pub fn operation(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -51,6 +63,13 @@ impl Query {
     }
 
     /// Names a class of the policy in place of the one that has the operation.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// let export = Query::operation("findMany").of_class("analytics");
+    /// # let _ = export;
+    /// ```
     #[must_use]
     pub fn of_class(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.class = Some(name.into());
@@ -58,6 +77,13 @@ impl Query {
     }
 
     /// Says where the program is: counts for reads that no class names.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// let near = Query::operation("findMany").in_region("eu-west-1");
+    /// # let _ = near;
+    /// ```
     #[must_use]
     pub fn in_region(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.region = Some(name.into());
@@ -65,6 +91,13 @@ impl Query {
     }
 
     /// Chooses the route of a read by `routing.priorities` of the policy, and nothing else.
+    ///
+    /// ```
+    /// use distributary_client::{Priority, Query};
+    ///
+    /// let checkout = Query::operation("findMany").with_priority(Priority::High);
+    /// # let _ = checkout;
+    /// ```
     #[must_use]
     pub const fn with_priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
@@ -72,6 +105,14 @@ impl Query {
     }
 
     /// It writes nothing.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// // `Router::execute` takes it for a read, whatever its class prefers.
+    /// let report = Query::operation("report").read_only();
+    /// # let _ = report;
+    /// ```
     #[must_use]
     pub const fn read_only(mut self) -> Self {
         self.read_only = true;
@@ -79,6 +120,13 @@ impl Query {
     }
 
     /// A read that should see the newest data where it can.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// let balance = Query::operation("balance").prefer_primary();
+    /// # let _ = balance;
+    /// ```
     #[must_use]
     pub const fn prefer_primary(mut self) -> Self {
         self.prefer_primary = true;
@@ -88,6 +136,16 @@ impl Query {
     /// A read that sees at least the write of this token: on a replica of its route that has replayed it, which is waited for for up to
     /// 100 ms; otherwise on the primary. A replica proves on which timeline it is only to members of `pg_read_all_stats`; without that
     /// role the primary serves. [`Session::freshness`](crate::Session::freshness) says whether that is proven.
+    ///
+    /// ```
+    /// use distributary_client::{Query, Token};
+    ///
+    /// // From the cookie of a user, say.
+    /// let token: Token = "7351a9b0c2d4e6f8.1.16B374D848".parse()?;
+    /// let own = Query::operation("list").at_least(token);
+    /// # let _ = own;
+    /// # Ok::<(), distributary_client::InvalidToken>(())
+    /// ```
     #[must_use]
     pub const fn at_least(mut self, token: Token) -> Self {
         self.token = Some(token);
@@ -99,6 +157,14 @@ impl Query {
     /// that the primary is asked for its position, about twice in that time. While it cannot be asked nothing proves the bound: the
     /// read then fails once the last answer is older than that. A bound of 0 asks it for each read. The bounds of the policy hold
     /// beside it. A write has no lag.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use distributary_client::Query;
+    ///
+    /// let stock = Query::operation("stock").max_lag(Duration::from_millis(500));
+    /// # let _ = stock;
+    /// ```
     #[must_use]
     pub const fn max_lag(mut self, most: Duration) -> Self {
         self.max_lag = Some(most);
@@ -107,6 +173,13 @@ impl Query {
 
     /// Whom it serves: [`Followers`](crate::Followers) gives each tenant, or user, its own reads after writes. It chooses no route, and is
     /// no part of a log or a label.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// let orders = Query::operation("findMany").of_tenant("acme");
+    /// # let _ = orders;
+    /// ```
     #[must_use]
     pub fn of_tenant(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.tenant = Some(name.into());
@@ -114,6 +187,14 @@ impl Query {
     }
 
     /// How long it may take, all attempts together. Default: that of the router, 30 s unless it was told otherwise.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use distributary_client::Query;
+    ///
+    /// let quick = Query::operation("search").within(Duration::from_millis(250));
+    /// # let _ = quick;
+    /// ```
     #[must_use]
     pub const fn within(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -121,6 +202,12 @@ impl Query {
     }
 
     /// The name of its operation; empty where it has none.
+    ///
+    /// ```
+    /// use distributary_client::Query;
+    ///
+    /// assert_eq!(Query::from("search").operation_name(), "search");
+    /// ```
     #[must_use]
     pub fn operation_name(&self) -> &str {
         self.operation.as_deref().unwrap_or_default()

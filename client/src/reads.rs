@@ -7,21 +7,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
+use tracing::{Instrument, Level, Span};
 
 use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::routing::Destination;
 use distributary_core::table::named::WRITES;
 use distributary_core::table::{NoRoute, RouteChoice};
-use distributary_probe::Clock;
 
-use crate::connection::Access;
 use crate::error::Error;
 use crate::query::Query;
 use crate::server::Server;
-use crate::session::{Checkout, Session};
+use crate::session::Session;
 use crate::shared::{Counts, PATIENCE, Shared, note_error};
 use crate::snapshot::Snapshot;
 
@@ -33,7 +32,7 @@ mod lag;
 mod watch;
 
 use attempt::{Ended, Reading, failure};
-use attempts::{Attempts, From, Seen, Whom};
+use attempts::{Attempts, From, Numbered, Whom};
 use few::{Few, Running};
 use watch::Watch;
 
@@ -68,15 +67,8 @@ impl Shared {
             until: started + limit,
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
-            seen: Mutex::default(),
-            span: tracing::debug_span!(
-                "read",
-                operation = query.operation_name(),
-                route = Empty,
-                endpoint = Empty,
-                second_attempts = Empty,
-                error = Empty
-            ),
+            under_way: Mutex::default(),
+            span: span(query),
         };
         let result = self.rounds(&reading).instrument(reading.span.clone()).await;
         note_error(&reading.span, result.as_ref().err());
@@ -112,18 +104,16 @@ impl Shared {
     /// The deadline of a read has passed: it counts against those that owe it an answer.
     fn note_overdue<F>(&self, reading: &Reading<'_, F>, snapshot: &Snapshot, kind: Option<&str>) {
         let Some(kind) = kind else { return };
-        let seen = reading.seen.lock();
-        for checkout in seen.iter().filter_map(|seen| seen.get()?.upgrade()) {
-            if checkout.owes() {
-                let (kinds, now) = (&checkout.server.kinds, self.clock.now());
-                kinds.failed(kind, &snapshot.rules, reading.started, now);
-            }
+        let under_way = reading.under_way.lock();
+        for desk in under_way.desks().filter(|desk| desk.owes()) {
+            let (kinds, now) = (&desk.server.kinds, self.clock.now());
+            kinds.failed(kind, &snapshot.rules, reading.started, now);
         }
     }
 
     async fn read_by<T, F, R>(
         &self,
-        snapshot: &Snapshot,
+        known: &Arc<Snapshot>,
         reading: &Reading<'_, F>,
         effort: &mut Effort,
         mut now: Moment,
@@ -132,44 +122,41 @@ impl Shared {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
+        let snapshot: &Snapshot = known;
         let choice = route(snapshot, reading.query)?;
         reading.span.record("route", choice.route);
         let most = snapshot.table.retry_attempts;
-        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
+        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.under_way);
         let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
         let place = pin!(None);
         let (mut running, mut silences) = (Running::new(place), Few::new());
-        let mut timer = pin!(Clock::sleep(Duration::ZERO));
+        let (mut alarm, mut is_silent) = (self.alarms.lend(), false);
         // The program's own error, or one that came after an answer: it counts where no other attempt succeeds.
         let mut own = None;
         let mut next = attempts.next(Whom::Anybody);
         loop {
             let may_hedge = own.is_none() && effort.spent < most;
             if let Some(from) = next.take() {
-                let seen = attempts.begin();
-                if let From::One(server) = &from {
-                    let attempt = (Arc::clone(server), Arc::clone(&seen));
-                    let before = watch.begin(attempt, server.latency.p99(), now);
-                    silences.extend(before.map(silence));
-                }
-                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind, now)));
+                let (number, looked_after) = attempts.begin(&from, &mut watch, now);
+                silences.extend(looked_after.into_iter().map(silence));
+                running.push(self.attempt(from, number, reading, (snapshot, attempts.kind, now)));
                 let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
-                timer.set(Clock::sleep(watch.left(hedges, now)));
+                alarm.set(watch.left(hedges, now));
             }
             if running.is_empty() {
                 return Err(self.nobody_of(snapshot, &choice, attempts, effort));
             }
             tokio::select! {
                 biased;
-                (seen, server, ended) = running.next() => {
-                    attempts.end(&seen, server.as_ref());
+                (number, server, ended) = running.next() => {
+                    attempts.end(number, server);
                     // A failure of an attempt that had a connection: another one is a second attempt.
                     let mut lost = None;
                     match ended {
                         Ended::Done(value) => {
                             if let Some(server) = server {
                                 reading.span.record("endpoint", server.id.as_str());
-                                self.note_server(snapshot, &server);
+                                self.note_server(snapshot, server);
                             }
                             reading.span.record("second_attempts", effort.spent);
                             return Ok(value);
@@ -183,38 +170,42 @@ impl Shared {
                             }
                         }
                         Ended::Elsewhere(reason, error) => {
-                            attempts.reasons.extend(server.map(|server| failure(&server, reason)));
+                            attempts.reasons.extend(server.map(|server| failure(server, reason)));
                             // A replica that is not as new as a token has not failed.
                             lost = Some(error).filter(|_| !reason.is_of_age());
                             attempts.had_connection |= lost.is_some();
                         }
                     }
                     if own.is_none() && attempts.are_unanswered() {
-                        let whom = attempts.whom();
-                        let others = attempts.has_other(whom);
-                        if others || (running.is_empty() && !attempts.full.is_empty()) {
-                            if lost.is_none() || self.spend(effort, most) {
-                                next = if others { attempts.next(whom) } else { Some(attempts.first_free()) };
-                                now = self.clock.now();
-                            } else if running.is_empty() {
-                                own = lost;
-                            }
-                        }
+                        next = self.another(&mut attempts, &mut lost, effort, most);
+                        now = self.clock.now();
+                        own = lost.filter(|_| next.is_none() && running.is_empty());
                     }
                     if next.is_none() && running.is_empty() && let Some(own) = own {
                         return Err(own);
                     }
                 }
-                seen = silences.next() => {
+                number = silences.next() => {
+                    is_silent = true;
                     let whom = attempts.whom();
-                    let hedges = may_hedge && attempts.is_under_way(&seen) && attempts.are_unanswered();
-                    if hedges && attempts.has_other(whom) && self.spend(effort, most) {
+                    let hedges = own.is_none() && attempts.is_under_way(number) && attempts.are_unanswered();
+                    // Without a connection it was no attempt yet.
+                    let is_free = !attempts.is_connected(number);
+                    if hedges && attempts.has_other(whom) && (is_free || self.spend(effort, most)) {
                         next = attempts.next(whom);
                         now = self.clock.now();
                     }
                 }
+                // By a newer table others serve than those that are silent: from the beginning, where nobody has answered.
+                () = async { Box::pin(self.offered(known, reading.query, attempts.tried())).await }, if is_silent => {
+                    is_silent = false;
+                    let begins = own.is_none() && attempts.are_unanswered() && !attempts.is_served();
+                    if begins && (attempts.are_unconnected() || self.spend(effort, most)) {
+                        return Err(self.nobody_of(snapshot, &choice, attempts, effort));
+                    }
+                }
                 // Whatever the closure does with what tokio lets a task do at once.
-                () = unconstrained(timer.as_mut()) => {
+                () = unconstrained(alarm.rings()) => {
                     now = self.clock.now();
                     if watch.is_over(now) {
                         self.note_overdue(reading, snapshot, attempts.kind);
@@ -225,10 +216,48 @@ impl Shared {
                     if hedges && watch.takes_turn(now) && attempts.are_unanswered() && self.spend(effort, most) {
                         next = attempts.next(Whom::OfRoute);
                     }
-                    timer.set(Clock::sleep(watch.left(hedges, now)));
+                    alarm.set(watch.left(hedges, now));
                 }
             }
         }
+    }
+
+    /// Returns once a newer table than this one has somebody for a read who takes requests, and was not tried.
+    async fn offered(&self, known: &Arc<Snapshot>, query: &Query, tried: &[&Arc<Server>]) {
+        let mut known = Arc::clone(known);
+        loop {
+            self.newer_than(&known).await;
+            known = self.snapshot();
+            let choice = route(&known, query).ok();
+            let picker = choice.and_then(|choice| known.picker(choice.route));
+            if picker.is_some_and(|picker| picker.admits(tried)) {
+                return;
+            }
+        }
+    }
+
+    /// Whom to ask after an attempt that has ended. `lost`: it had a connection, so that another one is a second attempt; it stays where
+    /// none is left.
+    fn another<'a>(
+        &self,
+        attempts: &mut Attempts<'a>,
+        lost: &mut Option<Error>,
+        effort: &mut Effort,
+        most: u8,
+    ) -> Option<From<'a>> {
+        let whom = attempts.whom();
+        let others = attempts.has_other(whom);
+        let free = if others || attempts.is_served() {
+            None
+        } else {
+            attempts.first_free()
+        };
+        let is_anybody = others || free.is_some();
+        if is_anybody && lost.is_some() && !self.spend(effort, most) {
+            return None;
+        }
+        *lost = None;
+        free.or_else(|| attempts.next(whom))
     }
 
     /// Takes a second attempt, where there is one.
@@ -263,17 +292,21 @@ impl Shared {
             Counts::count(&self.counts.by_replicas);
         }
     }
+}
 
-    /// Makes the session what the request needs.
-    pub async fn prepare(&self, checkout: &Checkout, access: Access, query: &Query) -> Result<(), Error> {
-        let Some(connection) = checkout.connection() else {
-            return Err(Error::SessionEnded);
-        };
-        match connection.preparation(access, &self.settings.application_name, query.operation_name()) {
-            None => Ok(()),
-            Some(statements) => checkout.say(&statements).await,
-        }
+/// Where a read is told; none, where nobody listens.
+fn span(query: &Query) -> Span {
+    if Level::DEBUG > LevelFilter::current() {
+        return Span::none();
     }
+    tracing::debug_span!(
+        "read",
+        operation = query.operation_name(),
+        route = Empty,
+        endpoint = Empty,
+        second_attempts = Empty,
+        error = Empty
+    )
 }
 
 /// The way of a read: where it must see what was written just now, and no token proves that, to the primary.
@@ -290,7 +323,7 @@ fn route<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<RouteChoice<'a>, N
 }
 
 /// The attempt whose server fell silent.
-async fn silence(((server, seen), since): ((Arc<Server>, Seen), Moment)) -> Seen {
+async fn silence(((server, number), since): (Numbered<'_>, Moment)) -> u32 {
     server.falls_silent(since).await;
-    seen
+    number
 }

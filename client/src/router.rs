@@ -311,6 +311,13 @@ impl Router {
     /// Changes the policy of an embedded router: adds, removes, disables or re-weighs a server. Requests to the other servers notice
     /// nothing. It returns before the new routes are used.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.change_policy(|spec| spec.replicas.retain(|replica| replica.region.as_deref() != Some("eu-west-1")))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The result is no valid policy, and the one before stays; the router is not embedded.
     pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
@@ -322,6 +329,13 @@ impl Router {
     }
 
     /// Adds a replica to the policy of an embedded router.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router, replica: distributary_client::api::Endpoint) -> Result<(), distributary_client::SettingsError> {
+    /// router.add_replica(replica)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`change_policy`](Self::change_policy), such as where its id is there already.
@@ -373,6 +387,15 @@ impl Router {
     }
 
     /// Enables, drains or disables a server of an embedded router.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// use distributary_client::api::EndpointState;
+    ///
+    /// router.set_state("replica-1", EndpointState::Draining)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The policy has no such server; as [`change_policy`](Self::change_policy).

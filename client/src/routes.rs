@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 pub const MOST_TURNS: usize = 4096;
 /// So many places are drawn before all targets are looked at.
 const DRAWS: usize = 3;
-/// Threads share this many counters of turns.
-const COUNTERS: usize = 16;
+/// Threads share so many places of what each of them has for itself, such as counters of turns.
+pub const SHARDS: usize = 16;
 
 /// What a pick asks of a target.
 pub trait Candidate {
@@ -46,7 +46,7 @@ struct Tier<T> {
     weights: Box<[u32]>,
     /// Places in `targets`.
     sequence: Box<[u16]>,
-    counters: Box<[Counter; COUNTERS]>,
+    counters: Box<[Counter; SHARDS]>,
 }
 
 /// Turns that were taken, in a cache line of its own.
@@ -91,20 +91,20 @@ impl<T: Candidate> Picker<T> {
     }
 
     /// Whether there is anybody but these. It takes no turn.
-    pub fn has_other(&self, tried: &[Arc<T>]) -> bool {
+    pub fn has_other(&self, tried: &[&Arc<T>]) -> bool {
         self.targets()
             .any(|target| !tried.iter().any(|other| Arc::ptr_eq(other, target)))
     }
 
     /// Whether there is anybody but these who takes requests. It takes no turn.
-    pub fn admits(&self, tried: &[Arc<T>]) -> bool {
+    pub fn admits(&self, tried: &[&Arc<T>]) -> bool {
         let fresh = |target: &&Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         self.targets().filter(fresh).any(|target| target.share(None) > 0)
     }
 
     /// Whose turn it is to serve a request of this kind: of the lowest order that has any that admits it. Where nobody does, the one
     /// that failed longest ago, of those first that take requests of any kind. None of `tried` is taken; `None`: nobody else is there.
-    pub fn pick(&self, tried: &[Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
+    pub fn pick(&self, tried: &[&Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
         let fresh = |target: &Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         for tier in &self.tiers {
             let Some(turn) = tier.turn() else { continue };
@@ -224,18 +224,18 @@ fn low(number: u64) -> u32 {
     u32::try_from(number & 0xFFFF_FFFF).unwrap_or_default()
 }
 
-/// The counter of this thread.
-fn shard() -> usize {
+/// The place of this thread.
+pub fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
     }
     SHARD.with(|shard| {
         let known = shard.get();
-        if known < COUNTERS {
+        if known < SHARDS {
             return known;
         }
-        let next = NEXT.fetch_add(1, Ordering::Relaxed) % COUNTERS;
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
         shard.set(next);
         next
     })

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use deadpool::Runtime;
-use deadpool::managed::{BuildError, Object, Pool, PoolError, TimeoutType, Timeouts};
+use deadpool::managed::{BuildError, Object, Pool, PoolError, QueueMode, TimeoutType, Timeouts};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_postgres::CancelToken;
 
 use distributary_core::Moment;
 use distributary_core::observation::{FailureClass, FailureKind};
@@ -19,7 +23,7 @@ use crate::gate::{CircuitRules, Gate};
 use crate::kinds::Kinds;
 use crate::latency::Latency;
 use crate::routes::Candidate;
-use crate::wire::Heard;
+use crate::wire::{Encrypted, Heard};
 
 /// An endpoint that sends nothing for so long while requests wait is asked for a sign of life.
 pub const QUIET: Duration = Duration::from_millis(100);
@@ -30,6 +34,16 @@ const LONGEST_QUIET: u32 = 3;
 /// From one attempt to find out whether a target is back to the next one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A cancellation has so long, its connection included.
+const CANCEL: Duration = Duration::from_secs(1);
+/// Cancellations of a server under way at once; others wait. As each keeps the place of its connection in the pool, they are no more
+/// than those.
+const CANCELS: usize = 64;
+
+/// What every request writes, in a cache line of its own: what it only reads stays in the caches of all threads.
+#[derive(Default)]
+#[repr(align(64))]
+struct Written(AtomicU32);
 
 /// A target.
 pub struct Server {
@@ -43,7 +57,7 @@ pub struct Server {
     clock: Clock,
     pool: Pool<Opener>,
     size: u32,
-    in_flight: AtomicU32,
+    in_flight: Written,
     /// Waits for a free connection since the start.
     pub waits: AtomicU64,
     recovers: Recovery,
@@ -51,6 +65,7 @@ pub struct Server {
     refusal: ArcSwapOption<FailureKind>,
     /// The newest ping.
     pinged: tokio::sync::Mutex<Option<Ping>>,
+    cancels: Semaphore,
 }
 
 impl Server {
@@ -69,6 +84,8 @@ impl Server {
         let (socket, heard, timeout) = (opener.address, opener.heard.clone(), opener.timeout);
         let pool = Pool::builder(opener)
             .max_size(usize::try_from(size).unwrap_or(usize::MAX))
+            // The one that was used last: what it needs is in the caches, here and at the server, and those that are too many get idle.
+            .queue_mode(QueueMode::Lifo)
             .create_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()?;
@@ -89,11 +106,12 @@ impl Server {
             clock,
             pool,
             size,
-            in_flight: AtomicU32::new(0),
+            in_flight: Written::default(),
             waits: AtomicU64::new(0),
             recovers: Recovery::default(),
             refusal: ArcSwapOption::empty(),
             pinged: tokio::sync::Mutex::default(),
+            cancels: Semaphore::new(CANCELS),
         });
         if before.is_some() {
             server.recover();
@@ -141,6 +159,27 @@ impl Server {
         self.pool.manager()
     }
 
+    /// Ends what is under way on a connection, and drops what keeps it.
+    pub fn cancel(self: &Arc<Self>, token: CancelToken, keeps: impl Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let server = Arc::clone(self);
+        runtime.spawn(async move {
+            let _place = server.cancels.acquire().await;
+            let cancelled = async {
+                let opener = server.opener();
+                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
+                if let Ok(stream) = stream {
+                    let _ = token.cancel_query_raw(stream, Encrypted).await;
+                }
+            };
+            // The connection is closed in any case.
+            let _ = timeout(CANCEL, cancelled).await;
+            drop(keeps);
+        });
+    }
+
     /// Closes the connections that nobody uses.
     pub fn close_idle(&self) {
         self.pool.retain(|_, _| false);
@@ -164,12 +203,12 @@ impl Server {
     }
 
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.0.load(Ordering::Relaxed)
     }
 
     /// Counts a request until it is dropped.
     pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.0.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
@@ -205,7 +244,7 @@ impl Server {
     }
 
     /// Returns once the target is suspected because it is silent, while a request waits that began at `since`; never, where it is not.
-    pub async fn falls_silent(self: Arc<Self>, since: Moment) {
+    pub async fn falls_silent(self: &Arc<Self>, since: Moment) {
         loop {
             let quiet = self.heard.ago().min(self.clock.now().since(since));
             if quiet < QUIET {
@@ -341,9 +380,15 @@ impl Candidate for Server {
 /// A request that is under way.
 pub struct InFlight(Arc<Server>);
 
+impl InFlight {
+    pub const fn server(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -410,11 +455,8 @@ mod tests {
     async fn a_slow_server_is_asked_for_a_sign_of_life_ever_less_often() {
         let (address, asked) = answering();
         let server = server(address, None);
-        let silent = tokio::time::timeout(
-            Duration::from_secs(2),
-            Arc::clone(&server).falls_silent(server.clock.now()),
-        )
-        .await;
+        let silent =
+            tokio::time::timeout(Duration::from_secs(2), server.falls_silent(server.clock.now())).await;
         assert!(silent.is_err() && !server.gate.is_suspected(), "it answers");
         // After 0.1, 0.3, 0.7 and 1.5 s.
         let asked = asked.load(Ordering::SeqCst);

@@ -13,7 +13,7 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
-use crate::held::{Busy, Cancels, Held};
+use crate::held::{Busy, Held};
 use crate::server::Server;
 use crate::token::{POSITION, Position};
 use crate::wire::seen;
@@ -30,8 +30,8 @@ pub enum Freshness {
 }
 
 /// What a request and the sessions of its closure share.
-struct Desk {
-    server: Arc<Server>,
+pub(crate) struct Desk {
+    pub server: Arc<Server>,
     /// `None`: the request has ended.
     held: Mutex<Option<Arc<Held>>>,
     begun: AtomicU32,
@@ -39,16 +39,42 @@ struct Desk {
     freshness: Mutex<Freshness>,
 }
 
+impl Desk {
+    /// No statement of the closure was answered, not even by an error, and it has no transaction open.
+    pub fn is_unanswered(&self) -> bool {
+        let held = self.held.lock();
+        let busy = held.as_ref().map_or(0, |held| held.busy.load(Ordering::Acquire));
+        // Behind a pooler each read is in a transaction of the router.
+        let connection = held.as_ref().and_then(|held| held.connection());
+        let in_transaction = connection.is_some_and(|connection| {
+            !connection.pooled && !connection.traffic.waits() && !connection.traffic.is_idle()
+        });
+        let (begun, answered) = (&self.begun, &self.answered);
+        let is_answered = answered.load(Ordering::Acquire) > 0 || begun.load(Ordering::Acquire) > busy;
+        !is_answered && !in_transaction
+    }
+
+    /// Whether the server owes an answer to a statement of the closure.
+    pub fn owes(&self) -> bool {
+        let held = self.held.lock();
+        held.as_ref().is_some_and(|held| {
+            let waits = held
+                .connection()
+                .is_some_and(|connection| connection.traffic.waits());
+            waits && self.begun.load(Ordering::Acquire) > 0 && held.busy.load(Ordering::Acquire) > 0
+        })
+    }
+}
+
 /// A connection that is used by one request. Where it is dropped, no session keeps the connection.
 pub(crate) struct Checkout {
-    pub server: Arc<Server>,
     held: Arc<Held>,
     desk: Arc<Desk>,
 }
 
 impl Checkout {
-    pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
-        let held = Held::new(server, object, cancels);
+    pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Self {
+        let held = Held::new(server, object);
         let desk = Arc::new(Desk {
             server: Arc::clone(server),
             held: Mutex::new(Some(Arc::clone(&held))),
@@ -56,11 +82,16 @@ impl Checkout {
             answered: AtomicU32::new(0),
             freshness: Mutex::new(Freshness::NotAsked),
         });
-        Arc::new(Self {
-            server: Arc::clone(server),
-            held,
-            desk,
-        })
+        Self { held, desk }
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.desk.server
+    }
+
+    /// What the request will have seen, for who decides on another attempt. It keeps no connection.
+    pub fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
     }
 
     /// The session of a closure. What was left in the connection by then is no doing of it.
@@ -72,7 +103,7 @@ impl Checkout {
     }
 
     pub fn connection(&self) -> Option<&Connection> {
-        self.held.object.as_deref()
+        self.held.connection()
     }
 
     /// Statements of the closure that the server has carried out.
@@ -83,14 +114,6 @@ impl Checkout {
     /// Statements of the closure that were begun. To prepare one is none.
     pub fn begun(&self) -> u32 {
         self.desk.begun.load(Ordering::Acquire)
-    }
-
-    /// Whether the server owes an answer to a statement of the closure.
-    pub fn owes(&self) -> bool {
-        let waits = self
-            .connection()
-            .is_some_and(|connection| connection.traffic.waits());
-        waits && self.begun() > 0 && self.is_busy()
     }
 
     /// Whether statements are under way, or were given up.
@@ -143,8 +166,20 @@ impl Checkout {
         Ok(())
     }
 
+    /// The same for what a closure does not wait for: it is sent when this is polled first, and must then be before the statements of
+    /// the closure.
+    ///
+    /// # Errors
+    /// As [`say`](Self::say).
+    pub async fn say_beside(&self, statements: &str) -> Result<(), Error> {
+        if let Some(connection) = self.connection() {
+            connection.traffic.expect_own();
+        }
+        self.say(statements).await
+    }
+
     fn failed(&self, source: tokio_postgres::Error) -> Error {
-        failed(&self.server, source)
+        failed(self.server(), source)
     }
 }
 
@@ -152,18 +187,6 @@ fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
     Error::Database {
         endpoint: server.id.clone(),
         source,
-    }
-}
-
-impl Checkout {
-    /// No statement of the closure was answered, not even by an error, and it has no transaction open.
-    pub fn is_unanswered(&self) -> bool {
-        let answered = self.answered() > 0 || self.begun() > self.held.busy.load(Ordering::Acquire);
-        // Behind a pooler each read is in a transaction of the router.
-        let in_transaction = self.connection().is_some_and(|connection| {
-            !connection.pooled && !connection.traffic.waits() && !connection.traffic.is_idle()
-        });
-        !answered && !in_transaction
     }
 }
 
@@ -176,22 +199,22 @@ impl Drop for Checkout {
             if Arc::strong_count(&self.held) > 1 {
                 self.spoil();
                 self.held.cancelled.store(true, Ordering::Release);
-                let (token, server) = (connection.client.cancel_token(), Arc::clone(&self.server));
-                self.held.cancels.cancel(token, server, Arc::clone(&self.held));
+                let token = connection.client.cancel_token();
+                self.server().cancel(token, Arc::clone(&self.held));
             }
         }
     }
 }
 
 /// A statement of a closure.
-struct Running {
-    desk: Arc<Desk>,
+struct Running<'a> {
+    desk: &'a Desk,
     held: Arc<Held>,
 }
 
-impl Running {
+impl Running<'_> {
     fn connection(&self) -> Result<&Connection, Error> {
-        self.held.object.as_deref().ok_or(Error::SessionEnded)
+        self.held.connection().ok_or(Error::SessionEnded)
     }
 
     /// It was answered.
@@ -213,18 +236,41 @@ pub struct Session(Arc<Desk>);
 
 impl Session {
     /// The id of the endpoint of the server.
+    ///
+    /// ```no_run
+    /// # fn f(session: distributary_client::Session) {
+    /// println!("served by {}", session.endpoint());
+    /// # }
+    /// ```
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.0.server.id
     }
 
     /// Whether the session sees the write of the token of its request ([`Query::at_least`](crate::Query::at_least)).
+    ///
+    /// ```no_run
+    /// # fn f(session: distributary_client::Session) -> bool {
+    /// use distributary_client::Freshness;
+    ///
+    /// session.freshness() == Freshness::Proven
+    /// # }
+    /// ```
     #[must_use]
     pub fn freshness(&self) -> Freshness {
         *self.0.freshness.lock()
     }
 
     /// All rows of a statement. See [`tokio_postgres::Client::query`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let rows = session.query("SELECT id FROM orders WHERE total > $1", &[&100_i64]).await?;
+    /// let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    /// # let _ = ids;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What the server or the connection said; [`Error::SessionEnded`] after the closure has returned.
@@ -238,6 +284,13 @@ impl Session {
     }
 
     /// The one row of a statement. See [`tokio_postgres::Client::query_one`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<i64, distributary_client::Error> {
+    /// let row = session.query_one("SELECT count(*) FROM orders", &[]).await?;
+    /// Ok(row.get(0))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query), and where there is not exactly one row.
@@ -255,6 +308,13 @@ impl Session {
     }
 
     /// The row of a statement that has at most one. See [`tokio_postgres::Client::query_opt`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<Option<i64>, distributary_client::Error> {
+    /// let row = session.query_opt("SELECT total FROM orders WHERE id = $1", &[&7_i64]).await?;
+    /// Ok(row.map(|row| row.get(0)))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query), and where there is more than one row.
@@ -277,6 +337,14 @@ impl Session {
 
     /// Carries a statement out, and returns how many rows it changed. See [`tokio_postgres::Client::execute`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let paid = session.execute("UPDATE orders SET paid = true WHERE id = $1", &[&7_i64]).await?;
+    /// # let _ = paid;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn execute<T>(&self, statement: &T, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, Error>
@@ -290,6 +358,12 @@ impl Session {
 
     /// Carries out statements that have no parameters. See [`tokio_postgres::Client::batch_execute`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// session.batch_execute("CREATE TABLE note (body text); CREATE INDEX ON note (body)").await
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn batch_execute(&self, statements: &str) -> Result<(), Error> {
@@ -299,6 +373,19 @@ impl Session {
     }
 
     /// Rows of statements without parameters, their values as text. See [`tokio_postgres::Client::simple_query`].
+    ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::tokio_postgres::SimpleQueryMessage;
+    ///
+    /// for message in session.simple_query("SELECT now()").await? {
+    ///     if let SimpleQueryMessage::Row(row) = message {
+    ///         println!("{:?}", row.get(0));
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`query`](Self::query).
@@ -357,6 +444,20 @@ impl Session {
     /// Gives each row of a statement to `each` as it comes, and returns how many there were: the rows need not fit into memory. An
     /// error of `each` ends it, and closes the connection. See [`tokio_postgres::Client::query_raw`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let mut total = 0;
+    /// let rows = session
+    ///     .query_each("SELECT total FROM orders", &[], |row| {
+    ///         total += row.get::<_, i64>(0);
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// println!("{total} in {rows} orders");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query), and those of `each`.
     pub async fn query_each<T>(
@@ -395,6 +496,16 @@ impl Session {
 
     /// Prepares a statement on this connection, for this request. See [`tokio_postgres::Client::prepare`].
     ///
+    /// ```no_run
+    /// # async fn f(session: distributary_client::Session) -> Result<(), distributary_client::Error> {
+    /// let insert = session.prepare("INSERT INTO orders (total) VALUES ($1)").await?;
+    /// for total in [10_i64, 20] {
+    ///     session.execute(&insert, &[&total]).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn prepare(&self, statement: &str) -> Result<Statement, Error> {
@@ -404,7 +515,7 @@ impl Session {
     }
 
     /// A statement that does something; `batch`: its text may be several.
-    fn begin(&self, batch: Option<&str>) -> Result<Running, Error> {
+    fn begin(&self, batch: Option<&str>) -> Result<Running<'_>, Error> {
         let running = self.prepares()?;
         running.desk.begun.fetch_add(1, Ordering::AcqRel);
         let traffic = &running.connection()?.traffic;
@@ -417,12 +528,9 @@ impl Session {
         Ok(running)
     }
 
-    fn prepares(&self) -> Result<Running, Error> {
+    fn prepares(&self) -> Result<Running<'_>, Error> {
         let held = self.0.held.lock().clone().ok_or(Error::SessionEnded)?;
         held.busy.fetch_add(1, Ordering::AcqRel);
-        Ok(Running {
-            desk: Arc::clone(&self.0),
-            held,
-        })
+        Ok(Running { desk: &self.0, held })
     }
 }

@@ -14,9 +14,9 @@ use distributary_core::routing::Destination;
 use distributary_core::table::{NoRoute, RoutingTable};
 use distributary_probe::{Clock, meaning};
 
+use crate::alarms::Alarms;
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
-use crate::held::Cancels;
 use crate::lag::Heads;
 use crate::query::Query;
 use crate::session::Checkout;
@@ -35,7 +35,7 @@ pub struct Shared {
     /// Of a request that says nothing else.
     pub deadline: Duration,
     pub budget: Budget,
-    pub cancels: Cancels,
+    pub alarms: Alarms,
     pub counts: Counts,
     pub heads: Arc<Heads>,
     snapshot: ArcSwap<Snapshot>,
@@ -46,8 +46,9 @@ pub struct Shared {
     asked: Seldom,
 }
 
-/// Since the start.
+/// Since the start. Every request writes to them: in a cache line of their own.
 #[derive(Default)]
+#[repr(align(64))]
 pub struct Counts {
     pub reads: AtomicU64,
     pub writes: AtomicU64,
@@ -76,7 +77,7 @@ impl Shared {
             settings,
             deadline,
             budget: Budget::new(clock.now()),
-            cancels: Cancels::default(),
+            alarms: Alarms::default(),
             counts: Counts::default(),
             heads: Arc::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -203,7 +204,7 @@ pub enum Verdict {
 
 /// Judges the error of a request on a connection that began at `started`, and tells the gate.
 pub fn judge(checkout: &Checkout, error: &Error, started: Moment, clock: Clock) -> Verdict {
-    let server = &checkout.server;
+    let server = checkout.server();
     let Error::Database { source, .. } = error.cause() else {
         return Verdict::Final;
     };

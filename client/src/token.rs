@@ -36,6 +36,14 @@ pub struct InvalidToken;
 
 impl Token {
     /// The one that covers both: the later position of the same database. Of two databases the other one, which is newer.
+    ///
+    /// ```
+    /// use distributary_client::Token;
+    ///
+    /// let (one, other): (Token, Token) = ("7.1.A0".parse()?, "7.1.FF".parse()?);
+    /// assert_eq!(one.merged(other), other);
+    /// # Ok::<(), distributary_client::InvalidToken>(())
+    /// ```
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
         let same = self.system_identifier == other.system_identifier;
@@ -47,6 +55,12 @@ impl Token {
     }
 
     /// `system_identifier` of `pg_control_system()`.
+    ///
+    /// ```
+    /// let token: distributary_client::Token = "7.1.A0".parse()?;
+    /// assert_eq!((token.system_identifier(), token.timeline(), token.lsn()), (7, 1, 0xA0));
+    /// # Ok::<(), distributary_client::InvalidToken>(())
+    /// ```
     #[must_use]
     pub const fn system_identifier(self) -> u64 {
         self.system_identifier

@@ -39,6 +39,8 @@ pub struct Traffic {
     seen: ArcSwapOption<Seen>,
     /// Whether there is one.
     is_watched: AtomicBool,
+    /// The next text of statements that is sent is the router's own.
+    own: AtomicBool,
 }
 
 /// Something was left in the session that a reset takes back.
@@ -85,6 +87,15 @@ impl Traffic {
     /// Whether that can be done.
     pub fn can_be_reset(&self) -> bool {
         self.state.load(Ordering::Acquire) & PLANS == 0
+    }
+
+    /// The next text of statements that is sent is the router's own: what it leaves in the session is no doing of a closure.
+    pub fn expect_own(&self) {
+        self.own.store(true, Ordering::Release);
+    }
+
+    fn takes_own(&self) -> bool {
+        self.own.load(Ordering::Acquire) && self.own.swap(false, Ordering::AcqRel)
     }
 
     /// Notes for a write what is seen from here on; `None`: nobody asks.
@@ -149,7 +160,7 @@ impl Heard {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.now().since_start().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.clock.recently().since_start().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn note(&self) {
@@ -178,10 +189,23 @@ pub struct Tap<S> {
 /// The requests that wait for their answers, in their order.
 #[derive(Default)]
 struct Asked {
-    /// Whether each does more than to drop a prepared statement, which the implementation asks for whenever it likes.
-    requests: VecDeque<bool>,
-    /// The request that is being sent does.
+    requests: VecDeque<Request>,
+    /// The request that is being sent does more than to drop a prepared statement.
     more: bool,
+}
+
+struct Request {
+    /// It does more than to drop a prepared statement, which the implementation asks for whenever it likes.
+    more: bool,
+    /// It is the router's own.
+    own: bool,
+}
+
+impl Asked {
+    /// Whether what comes answers a request of the router.
+    fn is_own(&self) -> bool {
+        self.requests.front().is_some_and(|request| request.own)
+    }
 }
 
 impl<S> Tap<S> {
@@ -303,16 +327,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             b'T' | b'D' => *described = true,
             // It has none, or failed.
             b'n' | b'E' => *described = false,
+            b'C' if asked.is_own() => *described = false,
             b'C' => traffic.done(body, std::mem::take(described)),
             // In the login the server tells all of them.
-            b'S' if traffic.status.load(Ordering::Acquire) != 0 => {
+            b'S' if traffic.status.load(Ordering::Acquire) != 0 && !asked.is_own() => {
                 traffic.state.fetch_or(KEPT, Ordering::AcqRel);
             }
             b'Z' => {
                 let status = body.first().copied().unwrap_or_default();
                 traffic.status.store(status, Ordering::Release);
                 // The one that ends the login answers no request.
-                if asked.requests.pop_front() == Some(true) {
+                if asked.requests.pop_front().is_some_and(|request| request.more) {
                     traffic.unanswered.fetch_sub(1, Ordering::AcqRel);
                 }
             }
@@ -338,7 +363,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
             match kind {
                 b'Q' | b'S' | b'F' => {
                     let more = std::mem::take(&mut asked.more) || kind != b'S';
-                    asked.requests.push_back(more);
+                    let own = kind == b'Q' && traffic.takes_own();
+                    asked.requests.push_back(Request { more, own });
                     traffic.unanswered.fetch_add(i64::from(more), Ordering::AcqRel);
                 }
                 // The startup message and those of the login belong to no request.

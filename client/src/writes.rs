@@ -10,14 +10,17 @@ use tokio_postgres::error::{Severity, SqlState};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use distributary_core::Moment;
 use distributary_core::table::named::WRITES;
 
 use crate::connection::{Access, Connection};
 use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
+use crate::routes::Picker;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
 use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge, note_error};
+use crate::snapshot::Snapshot;
 use crate::token::{Position, Token};
 use crate::wire::seen::{self, Seen};
 
@@ -68,7 +71,7 @@ impl Progress {
 }
 
 /// A write that was done, on its connection.
-type Done<T> = (T, Arc<Checkout>);
+type Done<T> = (T, Checkout);
 
 const fn known_not_done(known: bool) -> WriteOutcome {
     if known {
@@ -163,26 +166,10 @@ impl Shared {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let snapshot = self.snapshot();
         let started = self.clock.now();
-        let not_done = |error: Error| error.of_write(WriteOutcome::NotDone);
-        let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[], None)) else {
-            return Err((not_done(Self::nobody(&snapshot, WRITES, Vec::new())), true));
-        };
-        let limit = query.deadline.unwrap_or(self.deadline);
-        let object = server.checkout(limit).await.map_err(|reason| {
-            if let FailureReason::Failed(kind) = reason {
-                server.failed(kind, started);
-            }
-            let endpoint = server.id.clone();
-            (not_done(Error::Connect(TargetFailure { endpoint, reason })), true)
-        })?;
+        let reached = self.reach(query, started).await;
+        let (server, checkout) = reached.map_err(|error| (error.of_write(WriteOutcome::NotDone), true))?;
         progress.span.record("endpoint", server.id.as_str());
-        let checkout = Checkout::new(server, object, self.cancels.clone());
-        if let Err(error) = self.prepare(&checkout, Access::ReadWrite, query).await {
-            judge(&checkout, &error, started, self.clock);
-            return Err((not_done(error), true));
-        }
         let sent = |checkout: &Checkout| {
             checkout
                 .connection()
@@ -195,7 +182,7 @@ impl Shared {
                 Scope::Transaction => self.run_transaction(&checkout, query, run, progress).await,
             }
         };
-        let result = self.notice_silence(server, running).await;
+        let result = self.notice_silence(&server, running).await;
         checkout.end();
         match result {
             Ok(value) => {
@@ -206,11 +193,78 @@ impl Shared {
             }
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
-                self.note_read_only(&checkout, &error);
+                let asked_for = scope == Scope::Transaction && query.read_only;
+                if !asked_for {
+                    self.note_read_only(&checkout, &error);
+                }
                 let lost = matches!(error.cause(), Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
                 let unsent = lost && sent(&checkout) == before;
                 let outcome = if unsent { WriteOutcome::NotDone } else { outcome };
                 Err((error.of_write(outcome), unsent))
+            }
+        }
+    }
+
+    /// A connection to whoever takes the writes, made ready; nothing of the write was sent. Where they move while it is waited for, to the
+    /// new one.
+    async fn reach(&self, query: &Query, started: Moment) -> Result<(Arc<Server>, Checkout), Error> {
+        loop {
+            let snapshot = self.snapshot();
+            let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[], None)) else {
+                return Err(Self::nobody(&snapshot, WRITES, Vec::new()));
+            };
+            tokio::select! {
+                biased;
+                ready = self.made_ready(server, query, started) => {
+                    return ready.map(|checkout| (Arc::clone(server), checkout));
+                }
+                () = self.moved(&snapshot, server) => {}
+            }
+        }
+    }
+
+    async fn made_ready(
+        &self,
+        server: &Arc<Server>,
+        query: &Query,
+        started: Moment,
+    ) -> Result<Checkout, Error> {
+        let limit = query.deadline.unwrap_or(self.deadline);
+        let object = server.checkout(limit).await.map_err(|reason| {
+            if let FailureReason::Failed(kind) = reason {
+                server.failed(kind, started);
+            }
+            let endpoint = server.id.clone();
+            Error::Connect(TargetFailure { endpoint, reason })
+        })?;
+        let checkout = Checkout::new(server, object);
+        let connection = checkout.connection().ok_or(Error::SessionEnded)?;
+        let program = &self.settings.application_name;
+        let preparation = connection.preparation(Access::ReadWrite, program, query.operation_name());
+        if let Some(preparation) = preparation {
+            let said = checkout.say(&preparation.statements).await;
+            if let Err(error) = said {
+                judge(&checkout, &error, started, self.clock);
+                return Err(error);
+            }
+        }
+        Ok(checkout)
+    }
+
+    /// Returns when another server takes the writes than this one.
+    async fn moved(&self, snapshot: &Arc<Snapshot>, server: &Arc<Server>) {
+        let mut known = Arc::clone(snapshot);
+        loop {
+            self.newer_than(&known).await;
+            known = self.snapshot();
+            let taken: Vec<_> = known
+                .picker(WRITES)
+                .into_iter()
+                .flat_map(Picker::targets)
+                .collect();
+            // Where nobody takes them, this one may again.
+            if !taken.is_empty() && !taken.iter().any(|target| Arc::ptr_eq(target, server)) {
+                return;
             }
         }
     }
@@ -222,14 +276,14 @@ impl Shared {
         tokio::select! {
             biased;
             result = &mut running => return result,
-            () = Arc::clone(server).falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
+            () = server.falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
         }
         running.await
     }
 
     async fn run_statements<T, F, R>(
         &self,
-        checkout: &Arc<Checkout>,
+        checkout: &Checkout,
         run: &F,
         progress: &Progress,
     ) -> Result<T, (Error, WriteOutcome)>
@@ -254,7 +308,7 @@ impl Shared {
 
     async fn run_transaction<T, F, R>(
         &self,
-        checkout: &Arc<Checkout>,
+        checkout: &Checkout,
         query: &Query,
         run: &F,
         progress: &Progress,
@@ -309,7 +363,7 @@ impl Shared {
         if error.sqlstate() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             Counts::count(&self.counts.read_only);
             checkout.spoil();
-            checkout.server.close_idle();
+            checkout.server().close_idle();
             self.ask_for_table();
         }
     }

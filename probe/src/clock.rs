@@ -1,12 +1,14 @@
 //! The only place of this crate that reads time.
 
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use nix::time::{ClockId, clock_gettime};
-use tokio::time::Instant;
+use tokio::runtime::{Handle, Id};
+use tokio::time::{Instant, Sleep};
 
 use distributary_core::Moment;
 
@@ -31,6 +33,10 @@ const SHORTEST: u64 = 1_000_000;
 struct Suspension(AtomicU64);
 
 impl Suspension {
+    fn known(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
     /// Takes in a measurement, which is never more than there was.
     fn take(&self, measured: u64) -> Duration {
         let known = self.0.load(Ordering::Relaxed);
@@ -84,6 +90,15 @@ impl Clock {
         Moment::new(self.start.elapsed() + suspended)
     }
 
+    /// The present moment as [`now`](Self::now) would tell it, were it not for a suspension that nobody has asked for yet: never ahead of
+    /// `now`, and one reading of the system's clock in place of three. For what happens with every message.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads time")]
+    pub fn recently(&self) -> Moment {
+        let suspended = SUSPENSION.known().saturating_sub(self.suspended);
+        Moment::new(self.start.elapsed() + suspended)
+    }
+
     /// Returns at `moment`, at once where it is past; never early, up to a millisecond late, and where the machine is
     /// suspended meanwhile by as much later as that takes.
     ///
@@ -104,9 +119,87 @@ impl Clock {
     }
 }
 
+/// Rings once a time has passed, and is set again and again. For who waits often, and mostly in vain: to set it to a later moment than
+/// before takes no lock of the runtime, as the beginning and the end of every [`Clock::sleep`] do.
+#[derive(Debug)]
+pub struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    runtime: Id,
+}
+
+/// Ten years: a longer time has no end.
+const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+impl Alarm {
+    /// One of the runtime of the caller. It rings at once until it is set.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has its time driver.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    pub fn of_this_runtime() -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            runtime: Handle::current().id(),
+        }
+    }
+
+    /// Whether it is of the runtime of the caller. One of a runtime that has ended does not ring: whoever waits for it panics.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn is_of_this_runtime(&self) -> bool {
+        Handle::current().id() == self.runtime
+    }
+
+    /// It rings after `time`, whatever it was set to before; never early, and up to a millisecond late.
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    pub fn set(&mut self, time: Duration) {
+        self.sleep.as_mut().reset(Instant::now() + time.min(EVER));
+    }
+
+    /// Returns once it rings, and at once from then on until it is set again.
+    pub async fn rings(&mut self) {
+        self.sleep.as_mut().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_rings_when_it_was_set_to_last() {
+        let (clock, mut alarm) = (Clock::new(), Alarm::of_this_runtime());
+        for times in [&[50][..], &[100, 20], &[20, 100], &[u64::MAX, 1], &[1000]] {
+            let before = clock.now();
+            for millis in times {
+                alarm.set(Duration::from_millis(*millis));
+            }
+            alarm.rings().await;
+            let last = Duration::from_millis(times.last().copied().unwrap_or_default());
+            let took = clock.now().since(before);
+            assert!(
+                took >= last && took <= last + Duration::from_millis(2),
+                "{times:?}: {took:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_alarm_knows_its_runtime() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+        };
+        let (own, other) = (runtime(), runtime());
+        let alarm = own.block_on(async { Alarm::of_this_runtime() });
+        assert!(own.block_on(async { alarm.is_of_this_runtime() }));
+        assert!(!other.block_on(async { alarm.is_of_this_runtime() }));
+    }
 
     #[test]
     fn a_suspension_counts_and_the_time_between_two_readings_does_not() {
@@ -130,6 +223,11 @@ mod tests {
         let mut last = Moment::default();
         for _ in 0..1000 {
             let (earlier, now, later) = (read(), clock.now(), read());
+            let (recent, next) = (clock.recently(), clock.now());
+            assert!(
+                recent >= now && recent <= next,
+                "{recent:?} is between {now:?} and {next:?}"
+            );
             let passed = now.since_start();
             assert!(passed <= later - before + slack && passed + slack >= earlier.saturating_sub(after));
             assert!(now >= last, "{now:?} comes after {last:?}");

@@ -62,7 +62,7 @@ mod fixture;
 pub use address::AddressRules;
 pub use certificates::CertificateReader;
 pub use cidr::{Cidr, InvalidCidr};
-pub use clock::Clock;
+pub use clock::{Alarm, Clock};
 pub use dial::{Dialer, LoginGuard, ServerStream, answers, meaning};
 pub use dns::{Resolver, cluster_domain};
 pub use limits::Limits;

@@ -14,6 +14,7 @@ mod deaths;
 mod figures;
 mod promotion;
 mod rolling;
+mod routers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,5 +39,6 @@ fn tests() -> ExitCode {
     let suite = bounds::tests(suite);
     let suite = deaths::tests(suite);
     let suite = burst::tests(suite);
+    let suite = routers::tests(suite);
     busy::tests(suite).run()
 }

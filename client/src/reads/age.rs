@@ -60,7 +60,7 @@ impl Shared {
 /// It is not as new as the read asks for.
 pub fn too_old(checkout: &Checkout) -> Error {
     Error::Connect(TargetFailure {
-        endpoint: checkout.server.id.clone(),
+        endpoint: checkout.server().id.clone(),
         reason: FailureReason::TooOld,
     })
 }

@@ -1,11 +1,14 @@
 //! One attempt of a read: its connection, its token, the closure.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use deadpool::managed::Object;
-use futures::StreamExt;
+use futures::future::join;
 use futures::stream::FuturesUnordered;
+use futures::{StreamExt, poll};
 
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
@@ -13,7 +16,7 @@ use tracing::Span;
 
 use distributary_core::Moment;
 
-use super::attempts::{From, Seen};
+use super::attempts::{From, UnderWay};
 use super::lag::LagWait;
 use crate::connection::{Access, Opener};
 use crate::error::{Error, FailureReason, TargetFailure};
@@ -47,8 +50,8 @@ pub struct Reading<'a, F> {
     /// Until when replicas are waited for; set by the first one that is.
     pub token_wait: OnceLock<Moment>,
     pub lag_wait: LagWait,
-    /// What the attempts that are under way have seen.
-    pub seen: Mutex<Vec<Seen>>,
+    /// Its attempts.
+    pub under_way: Mutex<UnderWay>,
     /// Its own: where that is disabled, the current one is of the program, and nothing is recorded there.
     pub span: Span,
 }
@@ -61,29 +64,29 @@ impl<F> Reading<'_, F> {
 }
 
 impl Shared {
-    /// One attempt, which begins at `started`: what it has seen, the target where it was one, and how it ended.
-    pub async fn attempt<T, F, R>(
+    /// One attempt, which begins at `started`: its number, the target where it was one, and how it ended.
+    pub async fn attempt<'a, T, F, R>(
         &self,
-        from: From,
-        seen: Seen,
+        from: From<'a>,
+        number: u32,
         reading: &Reading<'_, F>,
         (snapshot, kind, started): (&Snapshot, Option<&str>, Moment),
-    ) -> (Seen, Option<Arc<Server>>, Ended<T>)
+    ) -> (u32, Option<&'a Arc<Server>>, Ended<T>)
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let (server, object) = match self.connect(from, reading.limit, started).await {
             Ok(connected) => connected,
-            Err((server, ended)) => return (seen, server, ended),
+            Err((server, ended)) => return (number, server, ended),
         };
-        let checkout = Checkout::new(&server, object, self.cancels.clone());
-        let _ = seen.set(Arc::downgrade(&checkout));
+        let checkout = Checkout::new(server, object);
+        reading.under_way.lock().connected(number, checkout.desk());
         let result = self.run_read(&checkout, reading).await;
         checkout.end();
         let ended = match result {
             Ok(value) => {
-                let now = self.clock.now();
+                let now = self.clock.recently();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
                 server.kinds.succeeded(kind, now);
@@ -108,50 +111,51 @@ impl Shared {
                 }
             }
         };
-        (seen, Some(server), ended)
+        (number, Some(server), ended)
     }
 
     /// A connection, or why there is none. Of one target it is not waited for while others may have one.
-    async fn connect<T>(
+    async fn connect<'a, T>(
         &self,
-        from: From,
+        from: From<'a>,
         limit: Duration,
         started: Moment,
-    ) -> Result<Connected, Unconnected<T>> {
-        let (servers, wait) = match from {
-            From::One(server) => match server.checkout(Duration::ZERO).await {
-                Ok(object) => return Ok((server, object)),
-                Err(FailureReason::PoolFull) => return Err((Some(server), Ended::Full)),
-                Err(reason) => {
-                    let failed = unreached(&server, reason, started);
-                    return Err((Some(server), Ended::Unreached(vec![failed])));
-                }
-            },
-            From::FirstFree(servers) => (servers, limit),
+    ) -> Result<Connected<'a>, Unconnected<'a, T>> {
+        let server = match from {
+            From::One(server) => server,
+            // Rare, and would make each read larger.
+            From::FirstFree(servers) => {
+                let got = Box::pin(first_free(servers, limit, started)).await;
+                return got.map_err(|failures| (None, Ended::Unreached(failures)));
+            }
         };
-        let waiting = servers.into_iter().map(|server| async move {
-            let got = server.checkout(wait).await;
-            (server, got)
-        });
-        let mut waiting: FuturesUnordered<_> = waiting.collect();
-        let mut failures = Vec::new();
-        while let Some((server, got)) = waiting.next().await {
-            match got {
-                Ok(object) => return Ok((server, object)),
-                Err(reason) => failures.push(unreached(&server, reason, started)),
+        match server.checkout(Duration::ZERO).await {
+            Ok(object) => Ok((server, object)),
+            Err(FailureReason::PoolFull) => Err((Some(server), Ended::Full)),
+            Err(reason) => {
+                let failed = unreached(server, reason, started);
+                Err((Some(server), Ended::Unreached(vec![failed])))
             }
         }
-        Err((None, Ended::Unreached(failures)))
     }
 
-    async fn run_read<T, F, R>(&self, checkout: &Arc<Checkout>, reading: &Reading<'_, F>) -> Result<T, Error>
+    async fn run_read<T, F, R>(&self, checkout: &Checkout, reading: &Reading<'_, F>) -> Result<T, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let Reading { query, run, .. } = *reading;
-        let pooled = checkout.connection().is_some_and(|connection| connection.pooled);
-        self.prepare(checkout, Access::ReadOnly, query).await?;
+        let connection = checkout.connection().ok_or(Error::SessionEnded)?;
+        let (pooled, program) = (connection.pooled, &self.settings.application_name);
+        let is_plain = !pooled && query.token.is_none() && query.max_lag.is_none();
+        match connection.preparation(Access::ReadOnly, program, query.operation_name()) {
+            None => {}
+            // Rare where a program does much of one kind, and would make each read larger.
+            Some(named) if is_plain && named.only_names => {
+                return Box::pin(run_named(checkout, &named.statements, run)).await;
+            }
+            Some(preparation) => checkout.say(&preparation.statements).await?,
+        }
         // Both are rare, and would make each read larger. Behind a pooler nothing proves a token, and the primary is all that can be asked for.
         if let Some(token) = query.token.filter(|_| !(query.newest && pooled)) {
             Box::pin(self.await_token(checkout, token, &reading.token_wait)).await?;
@@ -171,6 +175,22 @@ impl Shared {
     }
 }
 
+/// Runs a closure whose session is named meanwhile: that is sent first, and not waited for.
+async fn run_named<T, F, R>(checkout: &Checkout, naming: &str, run: &F) -> Result<T, Error>
+where
+    F: Fn(Session) -> R,
+    R: Future<Output = Result<T, Error>>,
+{
+    let mut naming = pin!(checkout.say_beside(naming));
+    if let Poll::Ready(said) = poll!(naming.as_mut()) {
+        said?;
+        return run(checkout.session()).await;
+    }
+    let (said, result) = join(naming, run(checkout.session())).await;
+    said?;
+    result
+}
+
 /// The server carried out what the operation asks for, and failed: for want of a resource, by an error of its own, or by a limit of time.
 fn is_failing(state: &SqlState) -> bool {
     let code = state.code();
@@ -180,9 +200,31 @@ fn is_failing(state: &SqlState) -> bool {
 }
 
 /// A server and a connection of its pool.
-type Connected = (Arc<Server>, Object<Opener>);
+type Connected<'a> = (&'a Arc<Server>, Object<Opener>);
 /// The target, where it was one, and how the attempt ended.
-type Unconnected<T> = (Option<Arc<Server>>, Ended<T>);
+type Unconnected<'a, T> = (Option<&'a Arc<Server>>, Ended<T>);
+
+/// A connection of the first of these that has a free one within `limit`, or why none has.
+async fn first_free(
+    servers: Vec<&Arc<Server>>,
+    limit: Duration,
+    started: Moment,
+) -> Result<Connected<'_>, Vec<TargetFailure>> {
+    let waiting = servers.iter().enumerate().map(|(at, server)| {
+        let server = Arc::clone(server);
+        async move { (at, server.checkout(limit).await) }
+    });
+    let mut waiting: FuturesUnordered<_> = waiting.collect();
+    let mut failures = Vec::new();
+    while let Some((at, got)) = waiting.next().await {
+        let server = servers[at];
+        match got {
+            Ok(object) => return Ok((server, object)),
+            Err(reason) => failures.push(unreached(server, reason, started)),
+        }
+    }
+    Err(failures)
+}
 
 pub fn failure(server: &Server, reason: FailureReason) -> TargetFailure {
     TargetFailure {

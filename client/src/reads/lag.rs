@@ -12,7 +12,6 @@ use distributary_probe::Clock;
 
 use super::age::{TOKEN_PAUSE, TOKEN_WAIT, too_old};
 use crate::error::{Error, FailureReason, TargetFailure};
-use crate::held::Cancels;
 use crate::lag::{Head, Heads};
 use crate::server::Server;
 use crate::session::Checkout;
@@ -81,7 +80,7 @@ impl Shared {
             return Some(bound);
         }
         let told = match self.primary() {
-            Some(primary) => ask(&primary, self.cancels.clone(), self.clock, &self.heads, &turn).await,
+            Some(primary) => ask(&primary, self.clock, &self.heads, &turn).await,
             None => None,
         };
         if told.is_none() {
@@ -99,15 +98,14 @@ impl Shared {
         let (Some(turn), Some(primary)) = (self.heads.free_turn(), self.primary()) else {
             return;
         };
-        let (heads, cancels, clock) = (Arc::clone(&self.heads), self.cancels.clone(), self.clock);
-        tokio::spawn(async move { ask(&primary, cancels, clock, &heads, &turn).await });
+        let (heads, clock) = (Arc::clone(&self.heads), self.clock);
+        tokio::spawn(async move { ask(&primary, clock, &heads, &turn).await });
     }
 }
 
 /// Where the log of the primary is now.
 async fn ask(
     primary: &Arc<Server>,
-    cancels: Cancels,
     clock: Clock,
     heads: &Heads,
     turn: &OwnedMutexGuard<()>,
@@ -123,7 +121,7 @@ async fn ask(
                 return None;
             }
         };
-        let checkout = Checkout::new(primary, object, cancels);
+        let checkout = Checkout::new(primary, object);
         let at = clock.now();
         let position = checkout.position().await.ok().flatten()?.token()?;
         heads.note(Head { at, position }, turn);
@@ -134,7 +132,7 @@ async fn ask(
 
 fn unknown(checkout: &Checkout) -> Error {
     Error::Connect(TargetFailure {
-        endpoint: checkout.server.id.clone(),
+        endpoint: checkout.server().id.clone(),
         reason: FailureReason::LagUnknown,
     })
 }

@@ -1,5 +1,5 @@
 //! When a read is looked at although nothing has come for it: at its deadline, for another attempt beside it, for the silence of a server.
-//! One timer serves all of that, and a read that is answered soon makes no other one.
+//! One alarm serves all of that.
 //!
 //! Pure: time is an argument.
 

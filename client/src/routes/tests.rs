@@ -132,7 +132,7 @@ fn where_nobody_admits_it_the_oldest_failure_goes_first_and_nobody_is_tried_twic
     }
     let mut tried = Vec::new();
     while let Some(next) = picker.pick(&tried, None) {
-        tried.push(Arc::clone(next));
+        tried.push(next);
     }
     let order: Vec<_> = tried.iter().map(|fake| fake.id).collect();
     assert_eq!(order, [1, 2, 0]);

@@ -110,6 +110,35 @@ async fn what_a_session_keeps_is_seen() {
 }
 
 #[tokio::test]
+async fn what_the_router_itself_leaves_in_a_session_is_no_doing_of_a_closure() {
+    let set = |value: &[u8]| {
+        let name = [&b"application_name\0"[..], value, b"\0"].concat();
+        [frame(b'C', b"SET\0"), frame(b'S', &name), frame(b'Z', b"I")].concat()
+    };
+    for (own, of_closures, kept) in [(true, 0, false), (false, 1, true), (true, 1, true)] {
+        let (stream, mut server) = duplex(1 << 16);
+        let (mut tap, traffic) = Tap::new(stream, Heard::new(Clock::new()));
+        tap.write_all(&startup()).await.unwrap();
+        server.write_all(&frame(b'Z', b"I")).await.unwrap();
+        let mut bytes = [0; 6];
+        tap.read_exact(&mut bytes).await.unwrap();
+        if own {
+            traffic.expect_own();
+        }
+        // Both are sent before the first one is answered.
+        let requests = of_closures + usize::from(own);
+        let sent = frame(b'Q', b"set application_name = 'x'\0").repeat(requests);
+        tap.write_all(&sent).await.unwrap();
+        let answers = set(b"x").repeat(requests);
+        server.write_all(&answers).await.unwrap();
+        let mut bytes = vec![0; answers.len()];
+        tap.read_exact(&mut bytes).await.unwrap();
+        assert!(traffic.is_idle());
+        assert_eq!(traffic.has_state(), kept, "{own} {of_closures}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_sent_is_counted_and_the_server_was_heard() {
     let (_, traffic) = told(&startup(), &frame(b'Z', b"I")).await;
     assert_eq!(traffic.sent(), startup().len() as u64);

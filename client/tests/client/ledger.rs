@@ -1,11 +1,11 @@
 //! A promotion while writes go on: what was acknowledged is there, and nothing is there twice.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use distributary_client::{Credentials, Query, Router, RoutingTable, Session, WriteOutcome};
+use distributary_client::{Credentials, Error, Query, Router, RoutingTable, Session, WriteOutcome};
 use harness::postgres::{APP, Shutdown};
 use harness::{PgCluster, node, wait};
 
@@ -135,4 +135,74 @@ pub async fn after_an_orderly_stop_no_write_is_lost_or_done_twice() -> Result<()
 
 pub async fn after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice() -> Result<()> {
     promotion(async |cluster: &PgCluster| cluster.primary().kill().await).await
+}
+
+async fn written(session: Session) -> Result<String, Error> {
+    session
+        .execute("insert into note (body) values ('w')", &[])
+        .await?;
+    Ok(session.endpoint().to_owned())
+}
+
+/// A router by a file with the table of this cluster, in which a server takes so many sessions.
+async fn by_file(cluster: &PgCluster, sessions: u32) -> Result<(Router, RoutingTable, PathBuf)> {
+    let mut table = embedded(cluster).await?.table();
+    for endpoint in &mut table.endpoints {
+        endpoint.max_connections = sessions;
+    }
+    let folder = node::data_subdir("ledger")?.join(cluster.primary().name());
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("routing.json");
+    publish(&file, &table)?;
+    let router = Router::builder()
+        .routing_file(&file)
+        .credentials(Credentials::new(APP.user, APP.password))
+        .connect()
+        .await?;
+    Ok((router, table, file))
+}
+
+pub async fn a_write_that_waits_goes_where_the_writes_go() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let (router, table, file) = by_file(&cluster, 1).await?;
+    let query = || Query::operation("create").within(Duration::from_secs(30));
+    ensure!(router.write(query(), written).await? == "primary");
+    // The only connection is in use, as those of a server that stands still.
+    let sleep = |session: Session| async move { session.batch_execute("select pg_sleep(60)").await };
+    let (busy, waits) = (router.write(query(), sleep), router.write(query(), written));
+    let moving = async {
+        wait::pass(Duration::from_millis(300), "the other one to wait").await;
+        cluster.replica(0).promote().await?;
+        publish(&file, &promoted(&table)?)
+    };
+    let moved = async { tokio::try_join!(async { anyhow::Ok(waits.await?) }, moving) };
+    tokio::select! {
+        // It takes the connection first.
+        biased;
+        ended = busy => anyhow::bail!("it ended: {ended:?}"),
+        moved = moved => ensure!(moved?.0 == "replica-0"),
+    }
+    Ok(())
+}
+
+pub async fn a_read_of_a_silent_primary_goes_where_the_writes_go() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let (router, table, file) = by_file(&cluster, 5).await?;
+    let read = |session: Session| async move {
+        session.query_one("select 1", &[]).await?;
+        Ok(session.endpoint().to_owned())
+    };
+    let query = || Query::new().prefer_primary().within(Duration::from_secs(20));
+    ensure!(router.read(query(), read).await? == "primary");
+    cluster.primary().freeze()?;
+    let moving = async {
+        wait::pass(Duration::from_secs(1), "the primary to be suspected").await;
+        cluster.replica(0).promote().await?;
+        publish(&file, &promoted(&table)?)
+    };
+    let (read, moved) = tokio::join!(router.read(query(), read), moving);
+    cluster.primary().thaw()?;
+    moved?;
+    ensure!(matches!(read.as_deref(), Ok("replica-0")), "{read:?}");
+    Ok(())
 }

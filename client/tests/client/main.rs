@@ -56,8 +56,17 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test_alone("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
         })
+        .test("frozen_only_replica_fails_no_read", |_| {
+            faults::frozen_only_replica_fails_no_read()
+        })
+        .test("black_holed_only_replica_fails_no_read", |_| {
+            faults::black_holed_only_replica_fails_no_read()
+        })
         .test("a_read_runs_only_when_its_server_has_answered", |_| {
             reads::a_read_runs_only_when_its_server_has_answered()
+        })
+        .test("no_statement_waits_for_the_name_of_its_session", |_| {
+            reads::no_statement_waits_for_the_name_of_its_session()
         })
         .test("no_second_attempt_after_an_answer_or_in_a_transaction", |_| {
             reads::no_second_attempt_after_an_answer_or_in_a_transaction()
@@ -142,6 +151,10 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("writes_follow_no_read_only_server", |_| {
             writes::writes_follow_no_read_only_server()
         })
+        .test(
+            "a_transaction_that_may_only_read_says_nothing_of_the_server",
+            |_| writes::a_transaction_that_may_only_read_says_nothing_of_the_server(),
+        )
         .test("a_write_that_was_done_is_never_called_not_done", |_| {
             outcomes::a_write_that_was_done_is_never_called_not_done()
         })
@@ -166,6 +179,12 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         .test("no_read_is_older_than_its_token", |_| {
             tokens::no_read_is_older_than_its_token()
         })
+        .test("no_read_is_older_than_its_token_across_a_promotion", |_| {
+            tokens::no_read_is_older_than_its_token_across_a_promotion()
+        })
+        .test("a_followers_read_sees_the_token_of_its_query_too", |_| {
+            tokens::a_followers_read_sees_the_token_of_its_query_too()
+        })
         .test("a_token_that_nobody_was_given_does_no_harm", |_| {
             tokens::a_token_that_nobody_was_given_does_no_harm()
         })
@@ -180,6 +199,12 @@ fn of_writes(suite: Suite<()>) -> Suite<()> {
         })
         .test("a_login_is_held_to_the_terms_of_a_check", |_| {
             transport::a_login_is_held_to_the_terms_of_a_check()
+        })
+        .test("a_write_that_waits_goes_where_the_writes_go", |_| {
+            ledger::a_write_that_waits_goes_where_the_writes_go()
+        })
+        .test("a_read_of_a_silent_primary_goes_where_the_writes_go", |_| {
+            ledger::a_read_of_a_silent_primary_goes_where_the_writes_go()
         })
         .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
             ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()

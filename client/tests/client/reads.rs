@@ -83,6 +83,37 @@ pub async fn a_read_runs_only_when_its_server_has_answered() -> Result<()> {
     Ok(())
 }
 
+pub async fn no_statement_waits_for_the_name_of_its_session() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let router = embedded(&cluster).await?;
+    let name = |session: Session| async move {
+        let row = session.query_one("show application_name", &[]).await?;
+        Ok(row.get::<_, String>(0))
+    };
+    for operation in ["one", "two", "one", "two"] {
+        let named = router.read(operation, name).await?;
+        ensure!(named == format!("distributary-client/{operation}"), "{named}");
+    }
+    let reset = "select count(*) from pg_stat_activity where usename = 'app' and query like 'CLOSE ALL%'";
+    ensure!(
+        cluster.replica(0).sql(reset).await? == "0",
+        "the name of a session was taken for its state"
+    );
+    cluster.replica(0).freeze()?;
+    let begun = AtomicU32::new(0);
+    let run = |session: Session| {
+        begun.fetch_add(1, Ordering::SeqCst);
+        async move { session.batch_execute("select 1").await }
+    };
+    // Sooner than anybody else is asked.
+    let query = Query::operation("three").within(Duration::from_millis(150));
+    let read = router.read(query, run).await;
+    cluster.replica(0).thaw()?;
+    ensure!(matches!(read, Err(Error::Deadline { .. })), "{read:?}");
+    ensure!(begun.into_inner() == 1, "it waited for the answer to SET");
+    Ok(())
+}
+
 pub async fn no_second_attempt_after_an_answer_or_in_a_transaction() -> Result<()> {
     let cluster = PgCluster::start(2).await?;
     let router = embedded(&cluster).await?;

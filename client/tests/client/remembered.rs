@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::fixture::{builder, served, spec, warm};
 
 /// A policy that follows promotions.
-fn following(cluster: &PgCluster) -> Value {
+pub fn following(cluster: &PgCluster) -> Value {
     let mut spec = spec(cluster);
     spec["failover"] = json!({"primaryRole": "Follow"});
     spec["healthCheck"] = json!({"interval": "5s", "timeout": "1s", "failoverTimeout": "2s"});
@@ -24,7 +24,7 @@ fn following(cluster: &PgCluster) -> Value {
 }
 
 /// A folder of this cluster alone.
-fn folder(cluster: &PgCluster) -> Result<PathBuf> {
+pub fn folder(cluster: &PgCluster) -> Result<PathBuf> {
     let folder = node::data_subdir("memories")?.join(cluster.primary().name());
     std::fs::create_dir_all(&folder)?;
     Ok(folder)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use distributary_client::{Credentials, Query, Router, Session};
+use futures::future::try_join_all;
 use harness::postgres::APP;
 use harness::{PgCluster, node, wait};
 use tokio::task::JoinSet;
@@ -19,18 +20,26 @@ pub async fn connections_that_are_well_go_back() -> Result<()> {
     let cluster = PgCluster::start(1).await?;
     let router = embedded(&cluster).await?;
     let mut processes = BTreeSet::new();
+    let process = |session: Session| async move {
+        let row = session.query_one("select pg_backend_pid()", &[]).await?;
+        Ok(row.get::<_, i32>(0))
+    };
     for _ in 0..READS {
-        let run = |session: Session| async move {
-            let row = session.query_one("select pg_backend_pid()", &[]).await?;
-            Ok(row.get::<_, i32>(0))
-        };
-        processes.insert(router.read(Query::new(), run).await?);
+        processes.insert(router.read(Query::new(), process).await?);
     }
     ensure!(
         processes.len() <= 3,
         "{} sessions for {READS} reads",
         processes.len()
     );
+    // Of those that many readers needed one is enough for one reader: the others are idle.
+    let sleep = |session: Session| async move { session.batch_execute("select pg_sleep(0.1)").await };
+    try_join_all((0..5).map(|_| router.read(Query::new(), sleep))).await?;
+    processes.clear();
+    for _ in 0..20 {
+        processes.insert(router.read(Query::new(), process).await?);
+    }
+    ensure!(processes.len() == 1, "{processes:?}");
     // Those whose state has to be reset, too, on a standby.
     processes.clear();
     for _ in 0..20 {
@@ -91,8 +100,8 @@ pub async fn the_state_of_a_session_stays_with_its_request() -> Result<()> {
         Ok((text(0), text(1), counts, temporary, text(6)))
     };
     let clean = (None, Some("on".to_owned()), [0; 3], false, None);
-    for _ in 0..10 {
-        let seen = router.read(primary(), look).await?;
+    // At once, so that no connection is left out.
+    for seen in try_join_all((0..10).map(|_| router.read(primary(), look))).await? {
         ensure!(seen == clean, "{seen:?}");
     }
     let insert =

@@ -148,3 +148,28 @@ pub async fn writes_follow_no_read_only_server() -> Result<()> {
     );
     Ok(())
 }
+
+pub async fn a_transaction_that_may_only_read_says_nothing_of_the_server() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let router = embedded(&cluster).await?;
+    let process = |session: Session| async move {
+        let row = session.query_one("select pg_backend_pid()", &[]).await?;
+        Ok(row.get::<_, i32>(0))
+    };
+    let before = router.write("create", process).await?;
+    let insert =
+        |session: Session| async move { session.execute("insert into note (body) values ('x')", &[]).await };
+    for _ in 0..3 {
+        let refused = router
+            .transaction(Query::operation("create").read_only(), insert)
+            .await;
+        let refused = refused.err().context("it wrote")?;
+        ensure!(
+            refused.sqlstate().is_some_and(|state| state.code() == "25006"),
+            "{refused:?}"
+        );
+    }
+    let after = router.write("create", process).await?;
+    ensure!(before == after, "the connection was given up");
+    Ok(())
+}

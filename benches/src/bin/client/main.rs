@@ -1,5 +1,6 @@
 //! What the Rust client costs: the same reads of one replica by it, and by a bare pool of tokio-postgres connections; and by that pool through
-//! `PgBouncer` and `HAProxy`. `make bench-client`.
+//! `PgBouncer` and `HAProxy`. The client takes part a second time with operations that take turns, so that nearly every session is named
+//! anew. `make bench-client`.
 //!
 //! The aims: 98 % of the throughput of the bare pool, a p99 at most 5 % longer. The contestants take turns, round by round, and each
 //! round is compared within itself; medians of those count. A slice is short, so that what else the machine does befalls all slices of a round.
@@ -8,6 +9,7 @@ mod bare;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -27,6 +29,7 @@ const SIZE: usize = 15;
 /// Of each contestant, in each round.
 const SLICE: Duration = Duration::from_millis(500);
 const STATEMENT: &str = "select 1";
+const OPERATIONS: [&str; 4] = ["one", "two", "three", "four"];
 /// The aims, of the bare pool's.
 const THROUGHPUT: f64 = 0.98;
 const P99: f64 = 1.05;
@@ -52,9 +55,11 @@ async fn measure() -> Result<()> {
     let pooler = Pooler::pgbouncer(replica, Passwords::Known).await?;
     let haproxy = Haproxy::start("haproxy", "haproxy.cfg", &postgres, &Journal::default())?;
     let behind = std::net::SocketAddr::from((pooler.address(), 5432));
-    let contestants: [(&str, Read); 4] = [
+    let router = router(&postgres).await?;
+    let contestants: [(&str, Read); 5] = [
         ("bare pool", bare::reads(replica.socket(), SIZE)?),
-        ("this client", routed(router(&postgres).await?)),
+        ("this client", routed(router.clone(), &[])),
+        ("the same, operations", routed(router, &OPERATIONS)),
         ("PgBouncer", bare::reads(behind, SIZE)?),
         ("HAProxy", bare::reads(haproxy.front(), SIZE)?),
     ];
@@ -92,12 +97,18 @@ async fn router(postgres: &PgCluster) -> Result<Router> {
     Ok(router)
 }
 
-fn routed(router: Router) -> Read {
+/// Reads of these operations in turn; of none where there are none.
+fn routed(router: Router, operations: &'static [&'static str]) -> Read {
+    let turns = AtomicUsize::new(0);
     Arc::new(move || {
         let router = router.clone();
+        let query = match operations {
+            [] => Query::new(),
+            all => Query::operation(all[turns.fetch_add(1, Ordering::Relaxed) % all.len()]),
+        };
         Box::pin(async move {
             let run = |session: Session| async move { session.simple_query(STATEMENT).await.map(drop) };
-            Ok(router.read(Query::new(), run).await?)
+            Ok(router.read(query, run).await?)
         })
     })
 }
