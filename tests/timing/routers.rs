@@ -23,16 +23,16 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("a_killed_replica_fails_no_read_of_a_router", |plane| {
+        .test_alone("a_killed_replica_fails_no_read_of_a_router", |plane| {
             fails_no_read(plane, |replica| Box::pin(replica.kill()))
         })
-        .test("a_stopped_replica_fails_no_read_of_a_router", |plane| {
+        .test_alone("a_stopped_replica_fails_no_read_of_a_router", |plane| {
             fails_no_read(plane, |replica| Box::pin(replica.stop(Shutdown::Immediate)))
         })
-        .test("a_frozen_replica_fails_no_read_of_a_router", |plane| {
+        .test_alone("a_frozen_replica_fails_no_read_of_a_router", |plane| {
             fails_no_read(plane, |replica| Box::pin(async { replica.freeze() }))
         })
-        .test("a_black_holed_replica_fails_no_read_of_a_router", |plane| {
+        .test_alone("a_black_holed_replica_fails_no_read_of_a_router", |plane| {
             fails_no_read(plane, |replica| Box::pin(async { replica.black_hole() }))
         })
 }
