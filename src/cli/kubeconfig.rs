@@ -14,12 +14,11 @@ use crate::k8s::clients;
 /// One cannot be read, or does not fit to those before.
 pub fn of_environment() -> Result<Option<Kubeconfig>, KubeconfigError> {
     let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
-    let files: Vec<PathBuf> = match named {
-        Some(named) => std::env::split_paths(&named).collect(),
-        None => {
-            let home = std::env::home_dir().map(|home| home.join(".kube/config"));
-            home.into_iter().collect()
-        }
+    let files: Vec<PathBuf> = if let Some(named) = named {
+        std::env::split_paths(&named).collect()
+    } else {
+        let home = std::env::home_dir().map(|home| home.join(".kube/config"));
+        home.into_iter().collect()
     };
     merged(&files)
 }

@@ -6,7 +6,6 @@ mod size;
 
 use distributary_core::policy::{Mode, Strategy};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
