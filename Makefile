@@ -176,7 +176,7 @@ simulate: ## Simulate PLANS plans of faults with one operator, and as many with 
 	PLANS='$(PLANS)' FIRST='$(or $(FIRST),0)' cargo test --test simulation -- --nocapture
 
 # How often each kind of fault happens at most, and for how long a run goes on: see tests/model/bound.rs.
-model: ## Take two operators through every run within a bound of faults (TICKS in seconds; CRASHES, LATE, STALE, FREEZES, SLIPS, PARTS, DEATHS, PROMOTIONS, MEDDLING; BEGINS=Logged or Unlogged: in a move of the writes)
+model: ## Take two operators through every run within a bound of faults (TICKS in seconds; CRASHES, LATE, STALE, FREEZES, SLIPS, PARTS, DEATHS, PROMOTIONS, MEDDLING)
 	cargo test --test model -- --ignored --nocapture
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)

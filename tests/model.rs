@@ -22,7 +22,7 @@ mod servers;
 #[path = "model/state.rs"]
 mod state;
 
-use bound::{Begins, Bound};
+use bound::Bound;
 use check::{Figures, check};
 use reached::Point;
 
@@ -90,23 +90,6 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         ticks: 0,
         ..promotion
     };
-    // What an operator sees is old, or it stands still in the middle of a move.
-    let stale = Bound {
-        stale: 1,
-        ticks: 0,
-        ..promotion
-    };
-    let freeze = Bound {
-        freezes: 1,
-        ticks: 0,
-        ..promotion
-    };
-    // An operator does not reach the primary.
-    let parted = Bound {
-        parts: 1,
-        ticks: 2,
-        ..promotion
-    };
     let points = [
         Point::Moved,
         Point::Contested,
@@ -115,8 +98,7 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         Point::Withdrawn,
         Point::OldPrimaryReturned,
     ];
-    let bounds = [promotion, death, crash, back, meddling, stale, freeze, parted];
-    holds(&bounds, &points);
+    holds(&[promotion, death, crash, back, meddling], &points);
 }
 
 /// S5, S6, S8, S10: somebody changes a slice, and the leader ends while it puts that right. What it sent arrives under the next one.
@@ -132,30 +114,6 @@ fn what_arrives_late_of_a_leader_that_ended_is_refused_or_put_right() {
         &[late],
         &[Point::LateRefused, Point::LateDone, Point::LeaderChanged],
     );
-}
-
-/// S1, S6, S8, S10: the operators ended in a move of the writes. What they had sent arrives only now, and the server that was logged may be
-/// gone.
-#[test]
-fn who_goes_on_with_a_move_goes_by_what_was_logged() {
-    let logged = Bound {
-        deaths: 1,
-        ticks: 1,
-        begins: Begins::Logged,
-        ..Bound::default()
-    };
-    let unlogged = Bound {
-        deaths: 0,
-        begins: Begins::Unlogged,
-        ..logged
-    };
-    let points = [
-        Point::FoundElsewhere,
-        Point::MemoryRefused,
-        Point::LateDone,
-        Point::LateRefused,
-    ];
-    holds(&[logged, unlogged], &points);
 }
 
 /// A bound that the environment gives, as `make model` does.

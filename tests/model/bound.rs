@@ -24,20 +24,6 @@ pub struct Bound {
     pub meddling: u8,
     /// Seconds.
     pub ticks: u8,
-    pub begins: Begins,
-}
-
-/// How a run begins.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Begins {
-    /// One operator leads, another one follows, and all is as it should be.
-    #[default]
-    Calm,
-    /// A standby was promoted, the old primary follows it, and every operator has ended: the choice of the new one may be logged yet. The
-    /// Lease is gone.
-    Unlogged,
-    /// The same, when the choice was logged: the slices may be written yet.
-    Logged,
 }
 
 impl Bound {
@@ -55,12 +41,6 @@ impl Bound {
             promotions: number("PROMOTIONS"),
             meddling: number("MEDDLING"),
             ticks: number("TICKS"),
-            begins: match std::env::var("BEGINS").as_deref() {
-                Ok("Unlogged") => Begins::Unlogged,
-                Ok("Logged") => Begins::Logged,
-                Ok("Calm") | Err(_) => Begins::Calm,
-                Ok(other) => panic!("BEGINS is {other}"),
-            },
         }
     }
 }

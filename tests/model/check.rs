@@ -75,10 +75,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn begins(&self) -> State {
+    /// A leader and a follower, and all is as it should be.
+    fn calm(&self) -> State {
         let one = State::new().start(0, &self.case).after(20, &self.case);
-        let calm = one.start(1, &self.case).after(20, &self.case);
-        calm.begun(self.bound.begins, &self.case).bounded(self.bound)
+        one.start(1, &self.case).after(20, &self.case).bounded(self.bound)
     }
 
     fn converges(&self, state: &State) -> bool {
@@ -92,7 +92,7 @@ impl Model for Cluster {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![self.begins()]
+        vec![self.calm()]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -159,7 +159,7 @@ pub fn check(bound: &Bound, sampled: u64) -> Result<Figures, Violation> {
         let last = path.last_state();
         let law = last.laws.broken.or_else(|| unsettled(last, &model.case));
         let mut steps = Vec::new();
-        let mut state = model.begins();
+        let mut state = model.calm();
         for action in path.into_actions() {
             state = state.step(action, &model.case, &reached);
             steps.push((action, format!("{state:?}")));

@@ -52,7 +52,7 @@ pub struct Laws {
 }
 
 impl Laws {
-    pub fn of_a_changing_world() -> Self {
+    pub fn of_a_new_policy() -> Self {
         Self {
             changed: true,
             ..Self::default()
@@ -130,10 +130,7 @@ impl Laws {
         if foreign {
             return None;
         }
-        let led = api.servers(Slot::Writes);
-        // It stays as it was found until the holder has told this process that it takes the writes.
-        let stays = led != writes && !decided.proven && !writes.is_empty();
-        if (led != writes && !stays) || api.servers(Slot::Reads) != reads {
+        if api.servers(Slot::Writes) != writes || api.servers(Slot::Reads) != reads {
             return Some(Law::S4);
         }
         let bad = |server: usize| !operator.engine.views[server].is_standby() && !writes.contains(&server);
@@ -145,6 +142,6 @@ impl Laws {
         let routing = api.status.routing.as_ref();
         let told = routing.is_some_and(|routing| routing.revision == revision);
         let remembers = agree(api.status.memory.as_ref(), memory(decision).as_ref());
-        ((!told && !stays) || !remembers).then_some(Law::S8)
+        (!told || !remembers).then_some(Law::S8)
     }
 }

@@ -11,11 +11,11 @@ use distributary::writing::{Answer, Call};
 use distributary_core::Moment;
 
 use super::api::{Api, Body, Object, Slot, Writer};
-use super::bound::{Begins, Bound};
+use super::bound::Bound;
 use super::canon::{Canon, Number};
 use super::engine::Case;
 use super::laws::{Law, Laws};
-use super::operator::{Around, Fate, Flight, Operator, Tell};
+use super::operator::{Around, Fate, Operator, Tell};
 use super::reached::{Point, Reached};
 use super::servers::{COUNT, Servers};
 
@@ -172,49 +172,15 @@ impl State {
             terms: 0,
             left: Bound::default(),
             // The policy is new: everything changes.
-            laws: Laws::of_a_changing_world(),
+            laws: Laws::of_a_new_policy(),
         }
     }
 
     /// So much may go wrong from here on.
     pub fn bounded(mut self, bound: Bound) -> Self {
         self.left = bound;
-        self.laws = match bound.begins {
-            Begins::Calm => Laws::default(),
-            Begins::Unlogged | Begins::Logged => Laws::of_a_changing_world(),
-        };
+        self.laws = Laws::default();
         self
-    }
-
-    /// From a calm cluster.
-    pub fn begun(self, begins: Begins, case: &Case) -> Self {
-        match begins {
-            Begins::Calm => self,
-            Begins::Unlogged => self.interrupted(false, case),
-            Begins::Logged => self.interrupted(true, case),
-        }
-    }
-
-    /// The operators ended in a move of the writes, when it was logged or just before. What they had sent may arrive yet.
-    fn interrupted(mut self, is_logged: bool, case: &Case) -> Self {
-        self.left = Bound {
-            promotions: 1,
-            crashes: 2,
-            ..Bound::default()
-        };
-        let step = |state: Self, action| state.step(action, case, &Reached::default());
-        let begins = [Action::Promote(1), Action::Rejoin(0), Action::Observe(0)];
-        let mut next = begins.into_iter().fold(self, step);
-        if is_logged {
-            let leader = next.operators[0].as_ref().expect("it leads");
-            let is_log = |flight: &Flight| matches!(flight.call, Call::PutStatus { .. });
-            let at = leader.flights.iter().position(is_log);
-            let logs = Action::Arrive(0, at.expect("what is chosen is logged first"));
-            next = step(next, logs);
-        }
-        next = (0..OPERATORS).map(Action::Crash).fold(next, step);
-        Arc::make_mut(&mut next.api).lease = None;
-        next
     }
 
     /// The clock of an operator.
@@ -286,7 +252,7 @@ impl State {
         let left = &self.left;
         for (index, it) in self.operators.iter().enumerate() {
             let Some(it) = it else { continue };
-            let sent = |flight: &Flight| matches!(flight.fate, Fate::Sent);
+            let sent = |flight: &super::operator::Flight| matches!(flight.fate, Fate::Sent);
             if left.late > 0 {
                 let flights = it.flights.iter().enumerate().filter(|(_, flight)| sent(flight));
                 actions.extend(flights.map(|(at, _)| Action::Late(index, at)));
