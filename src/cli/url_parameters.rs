@@ -92,7 +92,9 @@ pub fn dropped(url: &str) -> Vec<String> {
 fn of_pair(pair: &str) -> Option<String> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     if name == "sslmode" {
-        return (!MODES.contains(&value)).then(|| {
+        // A variable is refused, which says enough.
+        let is_value = !value.starts_with('$');
+        return (is_value && !MODES.contains(&value)).then(|| {
             "sslmode is not used, because a policy has no such mode: connection.tls.mode holds, whose default is VerifyFull"
                 .to_owned()
         });

@@ -130,7 +130,7 @@ fn a_login_that_is_refused_stalls_the_policy() {
         endpoints[1].state.failure = Some(FailureKind::DatabaseMissing);
     });
     assert!(
-        several.2.contains("set tls.mode; a: DatabaseMissing: "),
+        several.2.contains("read the network; a: DatabaseMissing: "),
         "{}",
         several.2
     );
