@@ -41,6 +41,7 @@
 mod alarms;
 mod budget;
 mod builder;
+mod checkout;
 #[cfg(feature = "kube")]
 mod config_map;
 mod connection;

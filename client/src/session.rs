@@ -1,7 +1,5 @@
 //! What a closure gets: a connection for one request, which goes back to its pool only when nothing is under way on it.
 
-mod checkout;
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +15,6 @@ use crate::error::Error;
 use crate::held::Held;
 use crate::server::Server;
 use crate::wire::seen;
-pub(crate) use checkout::Checkout;
 
 /// Whether a read sees the write of its token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,6 +38,37 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    pub fn new(server: &Arc<Server>, held: Arc<Held>) -> Self {
+        Self {
+            server: Arc::clone(server),
+            held: Mutex::new(Some(held)),
+            begun: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            freshness: Mutex::new(Freshness::NotAsked),
+        }
+    }
+
+    /// Statements of the closure that the server has carried out.
+    pub fn answered(&self) -> u32 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Statements of the closure that were begun. To prepare one is none.
+    pub fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Its sessions can do nothing any more.
+    pub fn end(&self) {
+        // Dropped after the lock.
+        let held = self.held.lock().take();
+        drop(held);
+    }
+
+    pub fn set_freshness(&self, freshness: Freshness) {
+        *self.freshness.lock() = freshness;
+    }
+
     /// No statement of the closure was answered, not even by an error, and it has no transaction open.
     pub fn is_unanswered(&self) -> bool {
         let held = self.held.lock();
@@ -67,7 +95,7 @@ impl Desk {
     }
 }
 
-fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
+pub(crate) fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
     Error::Database {
         endpoint: server.id.clone(),
         source,
@@ -103,6 +131,10 @@ impl Running<'_> {
 pub struct Session(Arc<Desk>);
 
 impl Session {
+    pub(crate) fn at(desk: Arc<Desk>) -> Self {
+        Self(desk)
+    }
+
     /// The id of the endpoint of the server.
     ///
     /// ```no_run

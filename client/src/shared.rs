@@ -16,10 +16,10 @@ use distributary_probe::{Clock, meaning};
 
 use crate::alarms::Alarms;
 use crate::budget::Budget;
+use crate::checkout::Checkout;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
 use crate::lag::Heads;
 use crate::query::Query;
-use crate::session::Checkout;
 use crate::snapshot::{PoolSettings, Snapshot, Told};
 
 /// Where nobody serves, a newer table is awaited for so long at most.

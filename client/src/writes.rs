@@ -13,12 +13,13 @@ use tracing::{Instrument, Span};
 use distributary_core::Moment;
 use distributary_core::table::named::WRITES;
 
+use crate::checkout::Checkout;
 use crate::connection::{Access, Connection};
 use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
 use crate::routes::Picker;
 use crate::server::Server;
-use crate::session::{Checkout, Session};
+use crate::session::Session;
 use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge, note_error};
 use crate::snapshot::Snapshot;
 use crate::token::{Position, Token};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use distributary_core::Moment;
 use distributary_probe::Clock;
 
+use crate::checkout::Checkout;
 use crate::error::{Error, FailureReason, TargetFailure};
-use crate::session::{Checkout, Freshness};
+use crate::session::Freshness;
 use crate::shared::{Counts, Shared};
 use crate::token::{self, Judged, Token};
 

@@ -18,11 +18,12 @@ use distributary_core::Moment;
 
 use super::attempts::{From, UnderWay};
 use super::lag::LagWait;
+use crate::checkout::Checkout;
 use crate::connection::{Access, Opener};
 use crate::error::{Error, FailureReason, TargetFailure};
 use crate::query::Query;
 use crate::server::Server;
-use crate::session::{Checkout, Session};
+use crate::session::Session;
 use crate::shared::{Shared, Verdict, judge};
 use crate::snapshot::Snapshot;
 

@@ -11,10 +11,10 @@ use distributary_core::table::named::WRITES;
 use distributary_probe::Clock;
 
 use super::age::{TOKEN_PAUSE, TOKEN_WAIT, too_old};
+use crate::checkout::Checkout;
 use crate::error::{Error, FailureReason, TargetFailure};
 use crate::lag::{Head, Heads};
 use crate::server::Server;
-use crate::session::Checkout;
 use crate::shared::Shared;
 use crate::token::{self, Judged, Position, Token};
 

@@ -1,17 +1,16 @@
 //! A connection that is used by one request, as the router has it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use deadpool::managed::Object;
-use parking_lot::Mutex;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{Desk, Freshness, Session, failed};
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
 use crate::held::{Busy, Held};
 use crate::server::Server;
+use crate::session::{Desk, Freshness, Session, failed};
 use crate::token::{POSITION, Position};
 
 /// A connection that is used by one request. Where it is dropped, no session keeps the connection.
@@ -23,13 +22,7 @@ pub(crate) struct Checkout {
 impl Checkout {
     pub fn new(server: &Arc<Server>, object: Object<Opener>) -> Self {
         let held = Held::new(server, object);
-        let desk = Arc::new(Desk {
-            server: Arc::clone(server),
-            held: Mutex::new(Some(Arc::clone(&held))),
-            begun: AtomicU32::new(0),
-            answered: AtomicU32::new(0),
-            freshness: Mutex::new(Freshness::NotAsked),
-        });
+        let desk = Arc::new(Desk::new(server, Arc::clone(&held)));
         Self { held, desk }
     }
 
@@ -47,7 +40,7 @@ impl Checkout {
         if let Some(connection) = self.connection() {
             connection.traffic.forget_state();
         }
-        Session(Arc::clone(&self.desk))
+        Session::at(Arc::clone(&self.desk))
     }
 
     pub fn connection(&self) -> Option<&Connection> {
@@ -56,12 +49,12 @@ impl Checkout {
 
     /// Statements of the closure that the server has carried out.
     pub fn answered(&self) -> u32 {
-        self.desk.answered.load(Ordering::Acquire)
+        self.desk.answered()
     }
 
     /// Statements of the closure that were begun. To prepare one is none.
     pub fn begun(&self) -> u32 {
-        self.desk.begun.load(Ordering::Acquire)
+        self.desk.begun()
     }
 
     /// Whether statements are under way, or were given up.
@@ -71,13 +64,11 @@ impl Checkout {
 
     /// Its sessions can do nothing any more.
     pub fn end(&self) {
-        // Dropped after the lock.
-        let held = self.desk.held.lock().take();
-        drop(held);
+        self.desk.end();
     }
 
     pub fn set_freshness(&self, freshness: Freshness) {
-        *self.desk.freshness.lock() = freshness;
+        self.desk.set_freshness(freshness);
     }
 
     /// The position of the server, in a statement of its own; `None`: it does not tell.
