@@ -37,6 +37,20 @@ fn publish(file: &Path, table: &RoutingTable) -> Result<()> {
     Ok(std::fs::rename(new, file)?)
 }
 
+/// A router by a file with this table, and the file.
+async fn of_file(cluster: &PgCluster, table: &RoutingTable) -> Result<(Router, PathBuf)> {
+    let folder = node::data_subdir("ledger")?.join(cluster.primary().name());
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("routing.json");
+    publish(&file, table)?;
+    let router = Router::builder()
+        .routing_file(&file)
+        .credentials(Credentials::new(APP.user, APP.password))
+        .connect()
+        .await?;
+    Ok((router, file))
+}
+
 /// Writes numbers one after the other, and never one again whose outcome is not known.
 async fn write_on(router: &Router, ledger: &mut Ledger, from: i32) -> Result<()> {
     for number in from.. {
@@ -74,15 +88,7 @@ async fn promotion(stop: impl AsyncFnOnce(&PgCluster) -> Result<()>) -> Result<(
         .await?;
     primary.reload()?;
     let table = embedded(&cluster).await?.table();
-    let folder = node::data_subdir("ledger")?.join(primary.name());
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join("routing.json");
-    publish(&file, &table)?;
-    let router = Router::builder()
-        .routing_file(&file)
-        .credentials(Credentials::new(APP.user, APP.password))
-        .connect()
-        .await?;
+    let (router, file) = of_file(&cluster, &table).await?;
     let mut ledger = Ledger::default();
     let promoting = async {
         wait::pass(Duration::from_secs(1), "writes before the promotion").await;
@@ -150,15 +156,7 @@ async fn by_file(cluster: &PgCluster, sessions: u32) -> Result<(Router, RoutingT
     for endpoint in &mut table.endpoints {
         endpoint.max_connections = sessions;
     }
-    let folder = node::data_subdir("ledger")?.join(cluster.primary().name());
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join("routing.json");
-    publish(&file, &table)?;
-    let router = Router::builder()
-        .routing_file(&file)
-        .credentials(Credentials::new(APP.user, APP.password))
-        .connect()
-        .await?;
+    let (router, file) = of_file(cluster, &table).await?;
     Ok((router, table, file))
 }
 
